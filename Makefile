@@ -1,0 +1,79 @@
+# Jobsite. `make run` starts everything, `make test` tests it.
+PYTHON ?= python3
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+DEFAULT := $(shell python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+VENV := .venv$(if $(filter $(DEFAULT),$(VERSION)),,-$(VERSION))
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(VENV)/bin/python -m pip install --quiet --require-hashes
+HAVE_NODE := $(shell command -v npm >/dev/null 2>&1 && node -e 'process.exit(+process.versions.node.split(".")[0] >= 18 ? 0 : 1)' 2>/dev/null && echo yes)
+NPM := $(if $(HAVE_NODE),npm,PATH="$(CURDIR)/$(VENV)/bin:$$PATH" npm)
+NPX := $(if $(HAVE_NODE),npx,PATH="$(CURDIR)/$(VENV)/bin:$$PATH" npx)
+STATIC := $(shell find static dashboard -name '*.js' -o -name '*.css' -o -name '*.svg' 2>/dev/null)
+.DEFAULT_GOAL := help
+.PHONY: help run test lint lock node static bench bench-short bench-setup clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.txt | $(VENV)/bin/python
+	@echo "installing Python packages (about half a minute the first time)"
+	$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+	@echo "installing tools for tests and lint"
+	$(PIP) -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.node: requirements-node.txt $(VENV)/.runtime
+	$(if $(HAVE_NODE),,@echo "no Node here: installing one into $(VENV)" && $(PIP) -r requirements-node.txt)
+	@touch $@
+
+node_modules/.package-lock.json: package-lock.json package.json | $(VENV)/.node
+	@echo "installing browser libraries"
+	$(NPM) ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+node: node_modules/.package-lock.json ## browser libraries and tools
+
+var/static/staticfiles.json: $(STATIC) node_modules/.package-lock.json | $(VENV)/.runtime
+	@mkdir -p var && chmod 0700 var
+	$(VENV)/bin/python manage.py collectstatic --noinput --clear --verbosity 0 --ignore '*.rtl*' --ignore 'tabler-*' --ignore tabler.css --ignore tabler.css.map
+
+static: var/static/staticfiles.json ## collect static files
+
+run: var/static/staticfiles.json ## start everything: database, Redis, web, worker, dispatcher
+	@exec $(VENV)/bin/python manage.py up
+
+test: $(VENV)/.dev node_modules/.package-lock.json ## all tests (PYTHON=... chooses the interpreter)
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev node_modules/.package-lock.json ## every check that needs no running program
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/djade --check $(shell git ls-files 'templates/*.html')
+	$(VENV)/bin/djlint templates --lint --quiet
+	$(NPX) --no-install biome ci static
+	$(NPX) --no-install tsc --project tsconfig.json
+
+lock: $(VENV)/.dev ## lock the versions again
+	for name in requirements requirements-dev requirements-node; do \
+	  $(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet $$name.in -o $$name.txt; \
+	done
+
+bench: $(VENV)/.dev ## all benchmarks
+	$(VENV)/bin/python -m benchmarks all
+
+bench-short: $(VENV)/.dev ## a short form of each benchmark, so that none can rot
+	$(VENV)/bin/python -m benchmarks all --short
+
+bench-setup: $(VENV)/.dev ## install the peers that benchmarks compare with, into an environment of their own
+	$(PYTHON) -m venv .venv-peers
+	PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-peers/bin/python -m pip install --quiet --require-hashes -r benchmarks/peers.txt
+
+clean: ## remove what was built; data in var/ stays
+	rm -rf .venv .venv-* node_modules var/static .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,42 @@
+"""`python -m benchmarks [NAME|all] [--short]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from importlib import import_module
+from pathlib import Path
+
+from jobsite.embedded import Embedded, endpoints
+
+NAMES = {
+    "progress": "what job.progress() costs a tool in a tight loop",
+    "throughput": "no-op jobs a second, beside plain Celery and Celery with django-celery-results",
+    "replay": "a recorded workflow replayed, against its lower bound",
+    "live": "from job.progress() in a worker to the changed bar in a real browser",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("name", nargs="?", choices=[*NAMES, "all"], help="which one; without it they are listed")
+    parser.add_argument("--short", action="store_true", help="a short form: shows that it works, its figures mean little")
+    options = parser.parse_args()
+    if options.name is None:
+        for name, about in NAMES.items():
+            print(f"{name:<12} {about}")
+        return 0
+    chosen = list(NAMES) if options.name == "all" else [options.name]
+    with tempfile.TemporaryDirectory(prefix="jobsite-bench-") as folder, Embedded(Path(folder)):
+        where = endpoints(Path(folder))
+        os.environ |= {"DATABASE_URL": where.database_url, "REDIS_URL": where.redis_url, "JOBSITE_VAR": folder}
+        reports = [import_module(f"benchmarks.{name}").measure(short=options.short) for name in chosen]
+    for report in reports:
+        report.show()
+    # The short form only shows that nothing has rotted; its figures are not held against the goals.
+    return 0 if options.short or all(report.holds for report in reports) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,41 @@
+"""Run a function with Django set up for a stack's database: `python -m benchmarks.django_jobs NOOPS` submits and waits."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import django
+
+django.setup()
+
+from jobs import lifecycle  # noqa: E402  (needs Django set up)
+from jobs.models import Attempt, Job  # noqa: E402
+
+
+def submit_and_wait(tool: str, params: dict[str, object], count: int) -> dict[str, object]:
+    """Submit `count` jobs as one batch; how long submitting took, and from the first start to the last finish (database times)."""
+    began = time.perf_counter()
+    jobs = lifecycle.submit_many([lifecycle.Submission(tool=tool, params=params, batch="bench") for _ in range(count)], by="bench")
+    submitting = time.perf_counter() - began
+    ids = [job.id for job in jobs]
+    until = time.monotonic() + 300
+    while Job.objects.filter(pk__in=ids, finished_at=None).exists():
+        if time.monotonic() > until:
+            raise TimeoutError("the jobs did not finish within 300 s")
+        time.sleep(0.1)
+    times = Attempt.objects.filter(job__in=ids).values_list("started_at", "finished_at")
+    last, first = max(end for _, end in times), min(start for start, _ in times)
+    done = Job.objects.filter(pk__in=ids, status="completed")
+    return {
+        "submit_s": submitting,
+        "run_s": (last - first).total_seconds(),
+        "completed": done.count(),
+        "results": list(done.values_list("result__structuredContent__result", flat=True)[:3]),
+    }
+
+
+if __name__ == "__main__":
+    name, params, number = sys.argv[1:]
+    print(json.dumps(submit_and_wait(name, json.loads(params), int(number))))

@@ -1,0 +1,42 @@
+"""What people type in."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from jobs import tools
+from jobs.states import Priority
+
+
+class SubmitForm(forms.Form):
+    """A job for any registered tool; the params are JSON, checked by the tool's own schema when it is submitted."""
+
+    params = forms.CharField(label=_("Params (JSON)"), widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false"}))
+    priority = forms.ChoiceField(label=_("Priority"), choices=Priority.choices, initial=Priority.MEDIUM)
+
+    def clean_params(self) -> dict[str, Any]:
+        try:
+            params = json.loads(self.cleaned_data["params"])
+        except (ValueError, RecursionError) as error:
+            raise forms.ValidationError(_("This is not JSON: %(error)s"), params={"error": str(error)[:200]}) from None
+        if not isinstance(params, dict):
+            raise forms.ValidationError(_('Params are a JSON object, for example {"package": "email"}'))
+        return params
+
+
+def example_params(tool: tools.Tool) -> str:
+    """A first draft of the params, made from the schema: required fields, and optional ones with their defaults."""
+    schema = tool.params.model_json_schema()
+    empty = {"string": "", "integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
+    draft = {
+        name: empty.get(field.get("type", ""))
+        for name, field in schema.get("properties", {}).items()
+        if name in schema.get("required", [])
+    }
+    if tool.name == "codemap":
+        draft = {"package": "email"}
+    return json.dumps(draft, indent=2)

@@ -1,0 +1,11 @@
+"""What a job is and how it lives.
+
+rules   states  errors  retry  payloads  limits  tools        pure: no queries, no I/O
+facts   models  events  dependencies  workers  queries  statistics  schemas
+life    lifecycle (the ONLY writer of job and attempt state)  admission (which jobs may start now)
+loops   run_context  execution (run one attempt)  dispatcher (one round)  rescue  doorbell
+doors   tasks (Celery)  api  admin  health  urls  apps  management
+builtin tools that ship: codemap, workflow replay
+
+Imports point from doors to rules, never back: doors -> loops -> admission -> lifecycle -> facts -> events -> models -> rules.
+"""

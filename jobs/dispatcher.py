@@ -1,0 +1,117 @@
+"""The loop that admits, rings, settles and rescues. One leads, others stand by."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+import redis
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+
+from jobs import admission, configuration, doorbell, lifecycle, redis_link, rescue, workers
+
+log = logging.getLogger(__name__)
+
+# Without a poke it looks again after this long; seconds.
+IDLE_WAIT = 1.0
+STANDBY_WAIT = 2.0
+# Levels of failed dependents that one round goes down; the next round goes on.
+SETTLE_DEPTH = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """What one round did."""
+
+    settled: int
+    due: int
+    admitted: int
+    rung: int
+
+    @property
+    def busy(self) -> bool:
+        """Is there likely more to do at once?"""
+        return bool(self.settled or self.due)
+
+
+def one_round() -> Round:
+    """Settle, open, admit, ring. A fixed number of queries, however many jobs wait."""
+    settled = 0
+    for _ in range(SETTLE_DEPTH):
+        moved = lifecycle.settle()
+        settled += moved
+        if not moved:
+            break
+    due = lifecycle.open_due()
+    admitted = lifecycle.admit(admission.next_jobs(configuration.limits()))
+    rung = doorbell.ring((job.current_attempt_id or 0, job.queue, job.timeout_ms) for job in admitted)
+    return Round(settled=settled, due=due, admitted=len(admitted), rung=rung)
+
+
+def sweep() -> None:
+    """What need not be done at every poke: rescue the lost, ring again where nobody answered."""
+    rescue.rescue_lost()
+    doorbell.ring(doorbell.unanswered())
+
+
+class Dispatcher:
+    """Runs rounds until told to stop. Database or Redis going away is waited out."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self._pokes: redis.client.PubSub | None = None
+        self._swept = 0.0
+
+    def stop(self) -> None:
+        self.stopping = True
+
+    def run(self) -> None:
+        while not self.stopping:
+            try:
+                self._lead()
+            except (DatabaseError, InterfaceError, redis.RedisError) as error:
+                log.warning("the dispatcher starts anew: %s", error)
+                connection.close()
+                self._rest(1.0)
+
+    def _lead(self) -> None:
+        while not self.stopping and not workers.lead():
+            self._rest(STANDBY_WAIT)
+        if self.stopping:
+            return
+        log.info("this dispatcher leads")
+        while not self.stopping:
+            if not one_round().busy:
+                self._await_poke()
+            if time.monotonic() - self._swept >= settings.JOBSITE_SWEEP:
+                self._swept = time.monotonic()
+                sweep()
+
+    def _await_poke(self) -> None:
+        """Until somebody pokes, or a moment has passed. All pokes that wait already make one round."""
+        try:
+            if self._pokes is None:
+                self._pokes = redis_link.subscription(redis_link.POKE_CHANNEL)
+            heard = self._pokes.get_message(timeout=min(IDLE_WAIT, settings.JOBSITE_SWEEP))
+            while heard is not None:
+                heard = self._pokes.get_message(timeout=0)
+        except redis.RedisError as error:
+            if self._pokes is not None:
+                log.warning("no pokes from Redis: %s", error)
+            self._pokes = None
+            self._rest(0.2)
+
+    def _rest(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self.stopping and time.monotonic() < until:
+            time.sleep(0.05)
+
+
+def once() -> Round:
+    """Rounds until one finds nothing more to settle, and a sweep; for tests and `manage.py dispatcher --once`."""
+    while (done := one_round()).busy:
+        pass
+    sweep()
+    return done

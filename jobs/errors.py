@@ -1,0 +1,166 @@
+"""Errors: what a tool may raise, what a caller is told, and which failures are worth another try."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Category(StrEnum):
+    """Why an attempt failed."""
+
+    TRANSIENT = "transient"
+    PERMANENT = "permanent"
+    TIMEOUT = "timeout"
+    RESOURCE = "resource"
+    DEPENDENCY = "dependency"
+    INVALID_INPUT = "invalid_input"
+    LOST = "lost"
+    CANCELLED = "cancelled"
+
+
+# --- raised by tools -------------------------------------------------------------------------------------------------
+class Transient(Exception):
+    """Worth trying again. `retry_after` (seconds) wins over the back-off of the policy."""
+
+    def __init__(self, message: str = "temporarily unavailable", *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Permanent(Exception):
+    """Trying again would fail again."""
+
+
+# --- raised in tools, by us ------------------------------------------------------------------------------------------
+class Stopped(BaseException):
+    """Raised at the tool's next `progress()` or `check()`. A BaseException, so that `except Exception` lets it pass."""
+
+
+class Cancelled(Stopped):
+    """Somebody cancelled the job."""
+
+
+class TimedOut(Stopped):
+    """The job has used up its time."""
+
+
+class Superseded(Stopped):
+    """This attempt is no longer the current one: whatever it does from now on will be refused."""
+
+
+class Interrupted(Stopped):
+    """The worker is going down; the job goes back to pending."""
+
+
+# --- told to callers -------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing that is wrong with a request. `pointer` is a JSON pointer into the body, "" for the whole."""
+
+    detail: str
+    pointer: str = ""
+
+
+@dataclass
+class Refused(Exception):
+    """A request that was not carried out, and nothing of it was. Becomes RFC 9457 problem+json, or a message on the page."""
+
+    detail: str
+    problems: list[Problem] = field(default_factory=list)
+
+    code: ClassVar[str] = "refused"
+    title: ClassVar[str] = "The request was refused"
+    http_status: ClassVar[int] = 422
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class UnknownTool(Refused):
+    code, title = "unknown-tool", "There is no such tool"
+
+
+class InvalidParams(Refused):
+    code, title = "invalid-params", "The params do not fit the tool's schema"
+
+
+class InvalidRequest(Refused):
+    code, title = "invalid-request", "The request is not well formed"
+
+
+class UnknownDependency(Refused):
+    code, title = "unknown-dependency", "A dependency does not exist"
+
+
+class DependencyCycle(Refused):
+    code, title = "dependency-cycle", "The dependencies form a cycle"
+
+
+class RequirementTooLarge(Refused):
+    code, title = "requirement-too-large", "The job needs more than the queue's limits allow"
+
+
+class PayloadTooLarge(Refused):
+    code, title, http_status = "payload-too-large", "The payload is too large", 413
+
+
+class DuplicateId(Refused):
+    code, title, http_status = "duplicate-id", "A job with this id exists", 409
+
+
+class NotFound(Refused):
+    code, title, http_status = "not-found", "There is no such job", 404
+
+
+class IllegalMove(Refused):
+    code, title, http_status = "illegal-move", "The job's state does not allow this", 409
+
+
+# --- classification --------------------------------------------------------------------------------------------------
+_TRANSIENT: tuple[type[BaseException], ...] = (
+    ConnectionError,
+    TimeoutError,
+    BlockingIOError,
+    concurrent.futures.TimeoutError,
+)
+_INVALID: tuple[type[BaseException], ...] = (ValueError, TypeError)
+_PERMANENT: tuple[type[BaseException], ...] = (
+    LookupError,
+    AttributeError,
+    NotImplementedError,
+    AssertionError,
+    SyntaxError,
+    ImportError,
+    ArithmeticError,
+    FileNotFoundError,
+    PermissionError,
+)
+
+
+def classify(error: BaseException) -> Category:
+    """The category of an exception, by its type. What no rule names is transient: another try is cheap, a lost job is not."""
+    match error:
+        case Transient():
+            return Category.TRANSIENT
+        case Permanent():
+            return Category.PERMANENT
+        case Cancelled():
+            return Category.CANCELLED
+        case TimedOut():
+            return Category.TIMEOUT
+        case MemoryError():
+            return Category.RESOURCE
+        case _ if isinstance(error, _TRANSIENT):
+            return Category.TRANSIENT
+        case _ if isinstance(error, _INVALID):
+            return Category.INVALID_INPUT
+        case _ if isinstance(error, _PERMANENT):
+            return Category.PERMANENT
+        case _:
+            return Category.TRANSIENT
+
+
+RETRIED = frozenset({Category.TRANSIENT, Category.TIMEOUT, Category.RESOURCE, Category.LOST})

@@ -1,0 +1,268 @@
+"""Run one attempt, and go on with the next: what a Celery child does with a doorbell."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+import random
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection, transaction
+from pydantic import BaseModel
+
+from jobs import doorbell, lifecycle, tools, workers
+from jobs.errors import Cancelled, Category, Interrupted, Stopped, Superseded, TimedOut, Transient, classify
+from jobs.lifecycle import Failure, Running, Usage
+from jobs.models import Job
+from jobs.payloads import Json, clean_text, shown, storable
+from jobs.pulse import WAKE_SIGNAL, Pulse, going_down
+from jobs.resources import end_descendants
+from jobs.retry import Retry, decide
+from jobs.run_context import RunContext
+
+log = logging.getLogger(__name__)
+
+MAX_RESULT = 8 * 1024 * 1024
+MAX_RESULT_TEXT = 4000
+MAX_TRACEBACK = 20_000
+
+Ending = Callable[[], Job | None]
+
+_pulse = Pulse()
+
+
+def answer(attempt_id: int, queue: str, limit: float) -> int:
+    """Run the attempt that the doorbell names, then others of the queue for a while; returns how many were run.
+
+    `limit` is the seconds after which Celery ends this process.
+
+    The price of a Celery message is paid once for many short jobs. A stale doorbell is as good as any to begin with.
+    """
+    began = time.monotonic()
+    running = _begin(attempt_id) or _next(queue, limit)
+    count = 0
+    while running is not None:
+        ending = run(running)
+        count += 1
+        staying = time.monotonic() - began < settings.JOBSITE_STAY and not going_down()
+        running = _end_and_go_on(ending, queue if staying else None, limit - (time.monotonic() - began))
+    if count and time.monotonic() - began >= settings.JOBSITE_STAY and not going_down():
+        doorbell.pass_on(queue)
+    return count
+
+
+def _identity() -> dict[str, Any]:
+    return {"worker": workers.name_of_this(os.getppid()), "pid": os.getpid(), "lease": settings.JOBSITE_LEASE}
+
+
+def _begin(attempt_id: int) -> Running | None:
+    return None if going_down() else lifecycle.start(attempt_id, **_identity())
+
+
+def _next(queue: str, seconds_left: float) -> Running | None:
+    # Celery would end this process at its hard limit, so only what surely fits in before is taken.
+    longest_ms = round((seconds_left - 4 * settings.JOBSITE_GRACE) * 1000)
+    return None if going_down() else lifecycle.start_next(queue, longest_ms=longest_ms, **_identity())
+
+
+def _end_and_go_on(ending: Ending, queue: str | None, seconds_left: float) -> Running | None:
+    """Write the end and take the next job in one transaction. A database that is away is waited for, up to the lease."""
+    until = time.monotonic() + settings.JOBSITE_LEASE
+    while True:
+        try:
+            with transaction.atomic():
+                ending()
+                return _next(queue, seconds_left) if queue else None
+        except (DatabaseError, InterfaceError) as error:
+            # Perhaps it was committed and only the answer got lost: then the fence refuses the second write.
+            log.warning("could not write the end of an attempt, tried again: %s", error)
+            connection.close()
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.5)
+
+
+def run(running: Running) -> Ending:
+    """Call the tool; returns what to write about how it came to its end."""
+    context = RunContext(running, _pulse.wake)
+    _pulse.watch(context, _ended_by_force)
+    try:
+        outcome = _call(context)
+    finally:
+        _pulse.release()
+        _end_what_was_left(context)
+    return outcome
+
+
+def _end_what_was_left(context: RunContext) -> None:
+    # The look costs milliseconds; a job shorter than that is not charged for it, the next long one in this child pays.
+    if time.monotonic() - context.began > 0.5:
+        end_descendants()
+
+
+def _call(context: RunContext) -> Ending:
+    try:
+        tool = tools.get(context.running.job.tool)
+        params = tool.validate(context.running.params)
+        positional, named = tool.arguments(params, context)
+        with _Armed(context):
+            value = tool.run(*positional, **named)
+            if inspect.isawaitable(value):
+                value = asyncio.run(_awaited(value))
+        return _finished(context, _result_of(tool, value, context))
+    except Stopped as stop:
+        return _stopped(context, stop)
+    except SystemExit as error:
+        if going_down():
+            return _stopped(context, Interrupted())
+        return _failed(context, error, Category.PERMANENT)
+    except BaseException as error:
+        return _failed(context, error, classify(error))
+
+
+async def _awaited(value: Any) -> Any:
+    return await value
+
+
+class _Armed:
+    """While a tool runs, WAKE_SIGNAL raises in it what the pulse has told it."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(WAKE_SIGNAL, self._raise)
+            self._context.in_tool = True
+
+    def __exit__(self, *_: object) -> None:
+        self._context.in_tool = False
+
+    def _raise(self, *_: object) -> None:
+        if self._context.in_tool and self._context.told_to_stop is not None:
+            raise self._context.told_to_stop
+
+
+def _usage(context: RunContext, *, progress: float | None = None) -> Usage:
+    context.meter.sample(final=True)
+    news = context.news(context.take_lines())
+    return Usage(
+        peak_memory_mb=news.peak_memory_mb,
+        cpu_percent=news.cpu_percent,
+        diagnostics=news.diagnostics,
+        metadata=news.metadata,
+        progress=news.progress if progress is None else progress,
+        message=news.message,
+        stage=news.stage,
+    )
+
+
+def _actor(context: RunContext) -> str:
+    return f"{workers.name_of_this(os.getppid())}/{os.getpid()}"
+
+
+def _finished(context: RunContext, result: Json) -> Ending:
+    usage, actor = _usage(context, progress=None if result["isError"] else 100.0), _actor(context)
+
+    def end() -> Job | None:
+        job = lifecycle.finish(context.running, result, usage, actor=actor)
+        return job or lifecycle.stop(context.running, usage, actor=actor)
+
+    return end
+
+
+def _failed(context: RunContext, error: BaseException, category: Category) -> Ending:
+    failure = Failure(
+        category=category,
+        error_class=type(error).__name__[:200],
+        message=shown(error, 2000),
+        traceback=_traceback_of(error),
+    )
+    return _fail(context, failure, error.retry_after if isinstance(error, Transient) else None)
+
+
+def _fail(context: RunContext, failure: Failure, retry_after: float | None) -> Ending:
+    job = context.running.job
+    decision = decide(
+        Retry(
+            max=job.max_retries,
+            first=job.retry_first_ms / 1000,
+            factor=job.retry_factor,
+            cap=job.retry_cap_ms / 1000,
+        ),
+        failure.category,
+        retries=job.retry_count,
+        losses=job.loss_count,
+        jitter=random.random(),  # noqa: S311  (spreads load, guards nothing)
+        retry_after=retry_after,
+    )
+    usage, actor = _usage(context), _actor(context)
+
+    def end() -> Job | None:
+        done = lifecycle.fail(context.running, failure, decision, usage, actor=actor)
+        return done or lifecycle.stop(context.running, usage, actor=actor)
+
+    return end
+
+
+def _stopped(context: RunContext, stop: Stopped) -> Ending:
+    """The end of a run that was told to stop, whether it obeyed or was ended by force."""
+    match stop:
+        case TimedOut():
+            failure = Failure(category=Category.TIMEOUT, error_class="TimedOut", message=str(stop))
+            return _fail(context, failure, None)
+        case Interrupted():
+            usage, actor = _usage(context), _actor(context)
+
+            def end() -> Job | None:
+                done = lifecycle.interrupt(context.running, usage, actor=actor)
+                return done or lifecycle.stop(context.running, usage, actor=actor)
+
+            return end
+        case Superseded():
+            return lambda: None
+        case Cancelled():
+            usage, actor = _usage(context), _actor(context)
+            return lambda: lifecycle.stop(context.running, usage, actor=actor)
+    return _failed(context, stop, Category.PERMANENT)
+
+
+def _ended_by_force(context: RunContext, stop: Stopped) -> None:
+    _stopped(context, stop)()
+
+
+def _traceback_of(error: BaseException) -> str:
+    """Without locals, and also when the exception cannot be shown."""
+    try:
+        return clean_text("".join(traceback.format_exception(error))[-MAX_TRACEBACK:])
+    except Exception:
+        return clean_text("".join(traceback.format_tb(error.__traceback__))[-MAX_TRACEBACK:])
+
+
+def _result_of(tool: tools.Tool, value: Any, context: RunContext) -> Json:
+    """The CallToolResult shape around what the tool returned."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json", by_alias=True)
+    elif tool.result is not None:
+        value = tool.result.dump_python(value, mode="json", warnings=False, fallback=shown)
+    if isinstance(value, dict) and isinstance(value.get("content"), list) and "isError" in value:
+        result, changed = storable(value, max_bytes=MAX_RESULT)
+        if not changed:
+            return result | {"isError": bool(value["isError"])}
+    structured, changed = storable(value, max_bytes=MAX_RESULT)
+    if changed:
+        context.diagnostic("the result was changed so that it could be stored: see its text for what is left of it")
+    if structured is not None and not isinstance(structured, dict):
+        structured = {"result": structured}
+    text = "done" if structured is None else clean_text(orjson.dumps(structured).decode(), MAX_RESULT_TEXT)
+    result = {"isError": False, "content": [{"type": "text", "text": text}]}
+    return result if structured is None else result | {"structuredContent": structured}

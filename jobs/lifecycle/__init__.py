@@ -1,0 +1,41 @@
+"""The only writer of job and attempt state, through named verbs.
+
+Each verb is one conditional write and its Events in one transaction; what it returns says whether the condition held. Zero
+rows means that somebody else was first, which is normal. Locks are always taken job first, then attempt, so verbs cannot
+deadlock among themselves.
+
+submitting  submit submit_many retry          from outside
+admitting   admit ring start start_next beat  towards and through a run
+ending      finish fail stop interrupt lose cancel
+settling    open_due settle                   what time and finished parents change
+"""
+
+from jobs.lifecycle.admitting import Beat, Running, admit, beat, note_rung, start, start_next
+from jobs.lifecycle.ending import Failure, Usage, cancel, fail, finish, interrupt, lose, stop
+from jobs.lifecycle.settling import open_due, settle
+from jobs.lifecycle.submitting import retry, submit, submit_many
+from jobs.submission import Submission
+
+__all__ = [
+    "Beat",
+    "Failure",
+    "Running",
+    "Submission",
+    "Usage",
+    "admit",
+    "beat",
+    "cancel",
+    "fail",
+    "finish",
+    "interrupt",
+    "lose",
+    "note_rung",
+    "open_due",
+    "retry",
+    "settle",
+    "start",
+    "start_next",
+    "stop",
+    "submit",
+    "submit_many",
+]

@@ -1,0 +1,186 @@
+"""Verbs on the way into a run and through it: admit, ring, start, beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from django.db import transaction
+
+from jobs import events
+from jobs.lifecycle.rows import RETURNED, execute, job_of, jobs_from
+from jobs.models import Job
+
+MAX_DIAGNOSTICS = 1000
+
+# One statement for a whole batch, because a round must cost the same for 1 or 100 admissions. SKIP LOCKED: a job that somebody
+# is cancelling right now is looked at again in the next round. ORDER BY gives attempt ids in rank order, which is the order in
+# which start_next takes them.
+_ADMIT = f"""
+WITH ready AS MATERIALIZED (
+    SELECT id, rank, attempt_count, queue, memory_mb, cpu_weight, disk_mb, timeout_ms FROM jobs_job
+    WHERE id = ANY(%(ids)s) AND status = 'pending' AND gate = 'open' AND current_attempt_id IS NULL
+    FOR NO KEY UPDATE SKIP LOCKED
+), made AS (
+    INSERT INTO jobs_attempt (job_id, number, state, queue, memory_mb, cpu_weight, disk_mb, timeout_ms, admitted_at, rings,
+        worker, error_class, error_category, error_message, traceback, peak_memory_mb, cpu_percent)
+    SELECT id, attempt_count + 1, 'admitted', queue, memory_mb, cpu_weight, disk_mb, timeout_ms, now(), 0,
+        '', '', '', '', '', 0, 0
+    FROM ready ORDER BY rank, id
+    RETURNING id, job_id
+), moved AS (
+    UPDATE jobs_job j SET current_attempt_id = made.id, attempt_count = attempt_count + 1, version = version + 1,
+        updated_at = now()
+    FROM made WHERE j.id = made.job_id
+    RETURNING {RETURNED}
+), noted AS (
+    INSERT INTO jobs_event (job_id, attempt_id, verb, before, after, reason, actor, at)
+    SELECT id, current_attempt_id, 'admit', 'pending', 'pending', '', 'dispatcher', now() FROM moved
+)
+SELECT * FROM moved ORDER BY current_attempt_id
+"""
+
+
+def admit(ids: Sequence[str]) -> list[Job]:
+    """Give each of these pending, ready jobs an attempt; returns those that were still pending and ready."""
+    if not ids:
+        return []
+    with transaction.atomic():
+        moved = jobs_from(_ADMIT, {"ids": list(ids)})
+        events.announce(map(events.delta_of, moved))
+    return moved
+
+
+_NOTE_RUNG = """
+UPDATE jobs_attempt SET rung_at = now(), rings = rings + 1 WHERE id = ANY(%(ids)s) AND state = 'admitted' RETURNING id
+"""
+
+
+def note_rung(attempt_ids: Sequence[int]) -> int:
+    """Remember that doorbells were sent; attempts that started meanwhile are left alone."""
+    return len(execute(_NOTE_RUNG, {"ids": list(attempt_ids)})) if attempt_ids else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """What a child needs to run one attempt."""
+
+    attempt_id: int
+    job: Job  # as returned by the start; params apart
+    params: dict[str, Any]
+    previous_errors: int
+
+
+# The job is locked first; that lock decides between two starts of one attempt, and between a start and a cancel. An admitted
+# attempt that is its job's current one implies a pending job; the condition on the attempt is read again under the lock.
+_START = f"""
+WITH locked AS MATERIALIZED (
+    SELECT a.id AS attempt_id, j.id AS job_id FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id
+    WHERE {{which}} AND a.state = 'admitted' AND j.current_attempt_id = a.id
+    ORDER BY a.id LIMIT 1
+    FOR NO KEY UPDATE OF j {{wait}}
+), mine AS (
+    UPDATE jobs_attempt a SET state = 'running', started_at = now(), worker = %(worker)s, pid = %(pid)s,
+        lease_until = now() + make_interval(secs => %(lease)s)
+    FROM locked WHERE a.id = locked.attempt_id AND a.state = 'admitted'
+    RETURNING a.id, a.job_id
+), moved AS (
+    UPDATE jobs_job j SET status = 'running', reason = '', started_at = now(), updated_at = now(), version = version + 1,
+        looks = 0, progress = 0, message = '', stage = '', sub_progress = NULL, progress_tick = 0
+    FROM mine WHERE j.id = mine.job_id
+    RETURNING {RETURNED}, j.params
+), noted AS (
+    INSERT INTO jobs_event (job_id, attempt_id, verb, before, after, reason, actor, at)
+    SELECT id, current_attempt_id, 'start', 'pending', 'running', '', %(worker)s, now() FROM moved
+)
+SELECT * FROM moved
+"""
+# A doorbell waits for its job, lest it be spent on a moment's lock; who takes any job goes on to the next instead.
+_START_THIS = _START.format(which="a.id = %(attempt)s", wait="")
+_START_NEXT = _START.format(which="a.queue = %(queue)s AND a.timeout_ms <= %(longest_ms)s", wait="SKIP LOCKED")
+
+
+def start(attempt_id: int, *, worker: str, pid: int, lease: float) -> Running | None:
+    """Begin this attempt. None: the doorbell came twice, or too late. `lease` is seconds."""
+    return _begin(_START_THIS, {"attempt": attempt_id, "worker": worker, "pid": pid, "lease": lease})
+
+
+def start_next(queue: str, *, longest_ms: int, worker: str, pid: int, lease: float) -> Running | None:
+    """Begin the next admitted attempt of `queue` that may take at most `longest_ms`."""
+    return _begin(_START_NEXT, {"queue": queue, "longest_ms": longest_ms, "worker": worker, "pid": pid, "lease": lease})
+
+
+def _begin(sql: str, params: dict[str, Any]) -> Running | None:
+    with transaction.atomic():
+        rows = execute(sql, params)
+        if not rows:
+            return None
+        job = job_of(rows[0])
+        events.announce([events.delta_of(job)])
+    assert job.current_attempt_id is not None  # noqa: S101  (the constraint job_running_task_has_attempt)
+    return Running(
+        attempt_id=job.current_attempt_id,
+        job=job,
+        params=orjson.loads(rows[0]["params"]),
+        previous_errors=job.retry_count + job.loss_count,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beat:
+    """What a running child tells, and is told, at each beat."""
+
+    progress: float
+    message: str
+    stage: str
+    sub_progress: float | None
+    tick: int
+    diagnostics: list[str]
+    metadata: dict[str, Any]
+    peak_memory_mb: float
+    cpu_percent: float
+
+
+# No version bump and no Event: a beat is not a move. Zero rows: the attempt was superseded.
+_BEAT = """
+WITH moved AS (
+    UPDATE jobs_job j SET progress = %(progress)s, message = %(message)s, stage = %(stage)s, sub_progress = %(sub_progress)s,
+        progress_tick = %(tick)s, updated_at = now(), metadata = metadata || %(metadata)s::jsonb,
+        diagnostics = CASE WHEN %(lines)s::jsonb = '[]' THEN diagnostics ELSE {append} END
+    WHERE j.id = %(job)s AND j.current_attempt_id = %(attempt)s AND j.status = 'running'
+    RETURNING j.current_attempt_id, j.cancel_requested_at, j.cancel_reason
+)
+UPDATE jobs_attempt a SET lease_until = now() + make_interval(secs => %(lease)s), peak_memory_mb = %(peak)s, cpu_percent = %(cpu)s
+FROM moved WHERE a.id = moved.current_attempt_id AND a.state = 'running'
+RETURNING moved.cancel_requested_at IS NOT NULL AS cancelled, moved.cancel_reason AS reason
+"""
+# The last MAX_DIAGNOSTICS lines, in order.
+APPEND_DIAGNOSTICS = f"""(
+    SELECT COALESCE(jsonb_agg(line ORDER BY place), '[]') FROM (
+        SELECT line, place FROM jsonb_array_elements(diagnostics || %(lines)s::jsonb) WITH ORDINALITY AS l(line, place)
+        ORDER BY place DESC LIMIT {MAX_DIAGNOSTICS}) kept)"""
+_BEAT_SQL = _BEAT.replace("{append}", APPEND_DIAGNOSTICS)
+
+
+def beat(running: Running, news: Beat, *, lease: float) -> tuple[bool, str] | None:
+    """Renew the lease. None: superseded. Else (is a cancel asked for, why)."""
+    rows = execute(
+        _BEAT_SQL,
+        {
+            "job": running.job.id,
+            "attempt": running.attempt_id,
+            "progress": news.progress,
+            "message": news.message,
+            "stage": news.stage,
+            "sub_progress": news.sub_progress,
+            "tick": news.tick,
+            "lines": orjson.dumps(news.diagnostics).decode(),
+            "metadata": orjson.dumps(news.metadata).decode(),
+            "peak": news.peak_memory_mb,
+            "cpu": news.cpu_percent,
+            "lease": lease,
+        },
+    )
+    return (rows[0]["cancelled"], rows[0]["reason"]) if rows else None

@@ -1,0 +1,41 @@
+"""How the verbs' SQL returns jobs: as Job instances that hold what a live page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.db import connection
+
+from jobs.models import Job
+
+# Everything events.delta_of reads, plus what the verbs decide by.
+_NAMES = set(
+    """
+    id kind tool status gate reason cancel_requested_at cancel_reason current_attempt_id attempt_count retry_count loss_count
+    version operation priority queue batch project progress message stage sub_progress progress_tick created_at started_at
+    finished_at max_retries retry_first_ms retry_factor retry_cap_ms timeout_ms has_dependents
+    """.split()  # noqa: SIM905  (as a list literal it would fill a page)
+)
+# In the model's own order, which Model.from_db insists on.
+SHOWN = [field.attname for field in Job._meta.concrete_fields if field.attname in _NAMES]
+RETURNED = ", ".join(f"j.{column}" for column in SHOWN)
+
+Params = Mapping[str, Any] | Sequence[Any]
+
+
+def execute(sql: str, params: Params) -> list[dict[str, Any]]:
+    """Run one statement, give its rows as dictionaries."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        names = [column.name for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()] if names else []
+
+
+def job_of(row: Mapping[str, Any]) -> Job:
+    """A Job from a returned row; columns that were not returned stay deferred."""
+    return Job.from_db("default", SHOWN, [row[name] for name in SHOWN])
+
+
+def jobs_from(sql: str, params: Params) -> list[Job]:
+    return [job_of(row) for row in execute(sql, params)]

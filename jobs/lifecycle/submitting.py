@@ -1,0 +1,150 @@
+"""Verbs that people and programs use to bring jobs in: submit, and retry of a finished one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.db import IntegrityError, connection, transaction
+
+from jobs import configuration, dependencies, events
+from jobs.errors import DuplicateId, IllegalMove, NotFound, Problem
+from jobs.lifecycle.rows import RETURNED, jobs_from
+from jobs.models import Dependency, Event, Job
+from jobs.states import FINAL, Gate, Status
+from jobs.submission import ID, Submission, prepare
+
+CHUNK = 500
+
+
+def submit(submission: Submission, *, by: str) -> Job:
+    """Take in one job; it is durable when this returns. Raises a `Refused`, and then nothing was written."""
+    return submit_many([submission], by=by)[0]
+
+
+def submit_many(submissions: Sequence[Submission], *, by: str) -> list[Job]:
+    """Take in several jobs, all or none; `depends_on` may name jobs among them. Raises a `Refused`."""
+    limits = configuration.limits()
+    jobs = [prepare(wanted, limits) for wanted in submissions]
+    wanted = {job.id: tuple(dict.fromkeys(s.depends_on)) for job, s in zip(jobs, submissions, strict=True)}
+    dependencies.refuse_twins([job.id for job in jobs])
+    dependencies.refuse_cycles(wanted)
+    try:
+        with transaction.atomic():
+            parents = _lock_parents({p for named in wanted.values() for p in named} - wanted.keys())
+            dependencies.refuse_unknown((p for named in wanted.values() for p in named), parents.keys() | wanted.keys())
+            now = _database_now()
+            for place, job in enumerate(jobs):
+                _complete(job, now + timedelta(microseconds=place), limits.head_start_us(job.priority), by)
+                _set_gate(job, [parents.get(p) for p in wanted[job.id]])
+            _mark_parents(jobs, wanted)
+            _insert(jobs, wanted, parents, by)
+            # Ranks are fixed before anybody can see the jobs; the wake-up goes out only after the commit.
+            events.announce(map(events.delta_of, jobs), poke=True)
+    except IntegrityError as error:
+        if "jobs_job_pkey" in str(error):
+            raise DuplicateId("a job with this id exists already", [Problem(detail="exists", pointer="/id")]) from None
+        raise
+    return jobs
+
+
+def _lock_parents(ids: set[str]) -> dict[str, str]:
+    """id -> status of the parents that exist; locked, so that none of them finishes unseen before we commit."""
+    rows = Job.objects.filter(id__in=[i for i in ids if ID.fullmatch(i)]).order_by("id").select_for_update(no_key=True)
+    found = dict(rows.values_list("id", "status"))
+    if found:
+        Job.objects.filter(id__in=found, has_dependents=False).update(has_dependents=True)
+        # A parent that ended badly is settled again, so that the new dependent follows its policy at once.
+        bad = [i for i, status in found.items() if status in FINAL - {Status.COMPLETED}]
+        Job.objects.filter(id__in=bad).update(unsettled=True)
+    return found
+
+
+def _database_now() -> datetime:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT now()")
+        now: datetime = cursor.fetchone()[0]
+        return now
+
+
+def _complete(job: Job, now: datetime, head_start_us: int, by: str) -> None:
+    job.status = Status.PENDING
+    job.created_at = job.updated_at = job.gate_since = now
+    job.rank = round(now.timestamp() * 1_000_000) - head_start_us
+    job.submitted_by = by
+
+
+def _set_gate(job: Job, parents: Sequence[str | None]) -> None:
+    if any(status != Status.COMPLETED for status in parents):
+        job.gate = Gate.DEPENDENCIES
+    elif job.run_at is not None and job.run_at > job.created_at:
+        job.gate = Gate.TIME
+    else:
+        job.gate = Gate.OPEN
+
+
+def _mark_parents(jobs: Sequence[Job], wanted: dict[str, tuple[str, ...]]) -> None:
+    among = {parent for named in wanted.values() for parent in named}
+    for job in jobs:
+        job.has_dependents = job.id in among
+
+
+def _insert(jobs: Sequence[Job], wanted: dict[str, tuple[str, ...]], parents: dict[str, str], by: str) -> None:
+    Job.objects.bulk_create(jobs, batch_size=CHUNK)
+    Dependency.objects.bulk_create(
+        [
+            Dependency(
+                job_id=job.id,
+                parent_id=parent,
+                position=place,
+                met_at=job.created_at if parents.get(parent) == Status.COMPLETED else None,
+            )
+            for job in jobs
+            for place, parent in enumerate(wanted[job.id])
+        ],
+        batch_size=CHUNK * 4,
+    )
+    Event.objects.bulk_create(
+        [Event(job_id=job.id, verb="submit", after=Status.PENDING, actor=by, at=job.created_at) for job in jobs],
+        batch_size=CHUNK * 4,
+    )
+
+
+# A failed or cancelled job goes back to pending by its old rank. Its gate is computed from the rows: a parent that is not
+# completed closes it, and one that ended badly is settled once more, so that the job does not wait for ever.
+_RETRY = f"""
+WITH was AS (
+    SELECT id, status FROM jobs_job WHERE id = %(id)s AND status IN ('failed', 'cancelled') FOR NO KEY UPDATE
+), moved AS (
+    UPDATE jobs_job j SET
+        status = 'pending', reason = 'tried again by hand', finished_at = NULL, current_attempt_id = NULL,
+        cancel_requested_at = NULL, cancel_reason = '', retry_count = 0, loss_count = 0, version = version + 1, looks = 0,
+        progress = 0, message = '', stage = '', sub_progress = NULL, progress_tick = 0, result = NULL, unsettled = FALSE,
+        run_at = NULL, updated_at = now(), gate_since = now(),
+        gate = CASE WHEN EXISTS (SELECT 1 FROM jobs_dependency d WHERE d.job_id = j.id AND d.met_at IS NULL)
+               THEN 'dependencies' ELSE 'open' END
+    FROM was WHERE j.id = was.id
+    RETURNING {RETURNED}, was.status AS before
+), noted AS (
+    INSERT INTO jobs_event (job_id, attempt_id, verb, before, after, reason, actor, at)
+    SELECT id, NULL, 'retry', before, 'pending', reason, %(by)s, now() FROM moved
+), resettled AS (
+    UPDATE jobs_job p SET unsettled = TRUE
+    FROM jobs_dependency d, moved
+    WHERE d.job_id = moved.id AND d.met_at IS NULL AND p.id = d.parent_id AND p.status IN ('failed', 'cancelled')
+)
+SELECT * FROM moved
+"""
+
+
+def retry(job_id: str, *, by: str) -> Job:
+    """Send a failed or cancelled job back to pending with all its retries. Raises `NotFound` or `IllegalMove`."""
+    with transaction.atomic():
+        moved = jobs_from(_RETRY, {"id": job_id, "by": by})
+        if moved:
+            events.announce(map(events.delta_of, moved), poke=True)
+            return moved[0]
+    job = Job.objects.filter(id=job_id).only("status").first()
+    if job is None:
+        raise NotFound(f"there is no job {job_id!r}")
+    raise IllegalMove(f"job {job_id} is {job.status}; only failed and cancelled jobs can be retried")

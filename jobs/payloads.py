@@ -1,0 +1,112 @@
+"""JSON from outside and from tools: what may be stored, and how the rest is made storable."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, TypeAlias
+
+from jobs.errors import InvalidRequest, PayloadTooLarge, Problem
+
+Json: TypeAlias = Any
+
+MAX_DEPTH = 64
+MAX_INT = 2**63 - 1
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def check(value: Json, *, what: str, max_bytes: int) -> None:
+    """Refuse what PostgreSQL's jsonb cannot hold or nobody could read. Raises `InvalidRequest` or `PayloadTooLarge`."""
+    if problem := _fault(value, 0, ""):
+        raise InvalidRequest(f"{what} cannot be stored: {problem.detail}", [problem])
+    size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+    if size > max_bytes:
+        raise PayloadTooLarge(
+            f"{what} has {size} bytes; at most {max_bytes} are allowed. Store large data elsewhere and pass its address."
+        )
+
+
+def _fault(value: Json, depth: int, pointer: str) -> Problem | None:
+    if depth > MAX_DEPTH:
+        return Problem(detail=f"it is nested deeper than {MAX_DEPTH} levels", pointer=pointer[:200])
+    match value:
+        case None | bool():
+            return None
+        case str():
+            return _text_fault(value, pointer)
+        case int():
+            return None if abs(value) <= MAX_INT else Problem(detail="a whole number has more than 64 bits", pointer=pointer)
+        case float():
+            return None if math.isfinite(value) else Problem(detail="NaN and infinities are not JSON", pointer=pointer)
+        case list() | tuple():
+            return next((p for i, v in enumerate(value) if (p := _fault(v, depth + 1, f"{pointer}/{i}"))), None)
+        case dict():
+            return next((p for k, v in value.items() if (p := _item_fault(k, v, depth, pointer))), None)
+    return Problem(detail=f"{type(value).__name__} is not a JSON type", pointer=pointer)
+
+
+def _item_fault(key: object, value: Json, depth: int, pointer: str) -> Problem | None:
+    if not isinstance(key, str):
+        return Problem(detail="an object's keys must be text", pointer=pointer)
+    return _text_fault(key, pointer) or _fault(value, depth + 1, f"{pointer}/{_escaped(key[:80])}")
+
+
+def _escaped(key: str) -> str:
+    """As a part of a JSON pointer (RFC 6901)."""
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def _text_fault(text: str, pointer: str) -> Problem | None:
+    # Lone surrogates pass json.loads and fail at the database.
+    found = _UNSTORABLE.search(text)
+    if found is None:
+        return None
+    what = "a NUL character" if found[0] == "\x00" else "half of a surrogate pair"
+    return Problem(detail=f"text has {what}", pointer=pointer)
+
+
+def storable(value: Json, *, max_bytes: int) -> tuple[Json, bool]:
+    """`value` as something jsonb takes, and whether anything had to be changed. Never raises for a tool's result."""
+    changed = False
+
+    def clean(item: Any, depth: int) -> Json:
+        nonlocal changed
+        match item:
+            case None | bool():
+                return item
+            case str():
+                text = clean_text(item)
+                changed |= text != item
+                return text
+            case int() if abs(item) <= MAX_INT:
+                return int(item)
+            case float() if math.isfinite(item):
+                return float(item)
+        if depth <= MAX_DEPTH and isinstance(item, dict):
+            return {clean_text(str(k)): clean(v, depth + 1) for k, v in item.items()}
+        if depth <= MAX_DEPTH and isinstance(item, (list, tuple, set, frozenset)):
+            return [clean(v, depth + 1) for v in item]
+        changed = True
+        return shown(item)
+
+    cleaned = clean(value, 0)
+    text = json.dumps(cleaned, ensure_ascii=False)
+    if len(text.encode()) <= max_bytes:
+        return cleaned, changed
+    return {"truncated": True, "bytes": len(text.encode()), "preview": text[: max_bytes // 8]}, True
+
+
+def clean_text(text: str, limit: int | None = None) -> str:
+    """Text that PostgreSQL takes: no NUL, no lone surrogate; cut to `limit` characters."""
+    if limit is not None and len(text) > limit:
+        text = text[: limit - 1] + "…"
+    return text.replace("\x00", "�").encode("utf-8", "replace").decode()
+
+
+def shown(value: object, limit: int = 1000) -> str:
+    """A value as text, also when its own `repr` or `str` raises."""
+    try:
+        return clean_text(str(value), limit)
+    except Exception as error:
+        return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"

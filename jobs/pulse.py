@@ -1,0 +1,168 @@
+"""The thread beside a running tool: renews the lease, carries progress, watches the time, and ends what does not end."""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+
+from jobs import lifecycle, redis_link
+from jobs.errors import Cancelled, Interrupted, Stopped, Superseded, TimedOut
+from jobs.resources import end_descendants
+from jobs.run_context import RunContext
+
+log = logging.getLogger(__name__)
+
+# What leaves the process is limited to ten reports a second.
+REPORT_EVERY = 0.1
+WARN_AT = 0.8
+# Raises in the tool's own thread, so that a tool that never reports can be told that its time is over.
+WAKE_SIGNAL = signal.SIGUSR2
+
+# One byte shared by a worker and its children (made before they are forked): the worker is going down.
+_going_down = mmap.mmap(-1, 1)
+
+
+def announce_shutdown() -> None:
+    """Called in the worker's main process: its children finish what they can and take nothing new."""
+    _going_down[0] = 1
+
+
+def going_down() -> bool:
+    return _going_down[0] == 1
+
+
+class Pulse:
+    """One a process; watches one run at a time."""
+
+    def __init__(self) -> None:
+        self.wake = threading.Event()
+        self._lock = threading.Lock()
+        self._run: RunContext | None = None
+        self._end: Callable[[RunContext, Stopped], None] | None = None
+        self._thread: threading.Thread | None = None
+        self._reset(0.0)
+
+    def _reset(self, now: float) -> None:
+        self._next_beat = now + settings.JOBSITE_BEAT
+        self._next_report = now
+        self._end_at: float | None = None
+        self._warned = False
+        self._leave_at: float | None = None
+
+    def watch(self, run: RunContext, end: Callable[[RunContext, Stopped], None]) -> None:
+        """Begin with `run`. `end` records the end of a run that did not come to its end by itself."""
+        with self._lock:
+            self._run, self._end = run, end
+            self._reset(time.monotonic())
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._loop, name="pulse", daemon=True)
+            self._thread.start()
+        self.wake.set()
+
+    def release(self) -> None:
+        """The tool came to its end. Waits for a beat under way, so that none comes after the finish."""
+        with self._lock:
+            self._run = None
+
+    def end(self) -> None:
+        """End the thread and its connection; a later `watch` begins anew."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self.wake.set()
+            thread.join()
+
+    def _loop(self) -> None:
+        while self._thread is threading.current_thread():
+            with self._lock:
+                pause = self._tend(self._run) if self._run else None
+            self.wake.wait(pause)
+            # The rate limit for reports: what comes meanwhile is carried by the next one.
+            if self._run is not None and time.monotonic() < self._next_report and not self._due():
+                time.sleep(max(0.0, self._next_report - time.monotonic()))
+            self.wake.clear()
+        connection.close()
+
+    def _due(self) -> bool:
+        return time.monotonic() >= self._next_beat
+
+    def _tend(self, run: RunContext) -> float:
+        """Do what is due; returns the seconds until something is due again."""
+        now = time.monotonic()
+        if run.dirty and now >= self._next_report:
+            self._report(run, now)
+        if now >= self._next_beat:
+            self._beat(run)
+        self._watch_time(run, now)
+        return max(0.0, min(self._next_beat, self._end_at or self._next_beat, self._time_mark(run)) - time.monotonic())
+
+    def _time_mark(self, run: RunContext) -> float:
+        if run.told_to_stop:
+            return self._next_beat
+        return run.deadline if self._warned else run.began + WARN_AT * (run.deadline - run.began)
+
+    def _report(self, run: RunContext, now: float) -> None:
+        run.dirty = False
+        redis_link.publish(redis_link.LIVE_CHANNEL, run.delta(run.unseen_lines()))
+        self._next_report = now + REPORT_EVERY
+
+    def _beat(self, run: RunContext) -> None:
+        run.meter.sample()
+        lines = run.take_lines()
+        try:
+            answer = lifecycle.beat(run.running, run.news(lines), lease=settings.JOBSITE_LEASE)
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("beat of %s failed, tried again: %s", run.id, error)
+            connection.close()
+            run.put_back(lines)
+            self._next_beat = time.monotonic() + settings.JOBSITE_BEAT / 2
+            return
+        self._next_beat = time.monotonic() + settings.JOBSITE_BEAT
+        if answer is None:
+            self._stop(run, Superseded("another attempt has taken over"))
+        elif answer[0]:
+            run.running.job.cancel_reason = answer[1]
+            self._stop(run, Cancelled(answer[1]))
+
+    def _watch_time(self, run: RunContext, now: float) -> None:
+        seconds = run.deadline - run.began
+        if not self._warned and now >= run.began + WARN_AT * seconds:
+            self._warned = True
+            run.diagnostic(f"80 % of the allowed {seconds:g} s are used")
+        if now >= run.deadline and run.told_to_stop is None:
+            self._stop(run, TimedOut(f"not done within {seconds:g} s"))
+            self._raise_in_tool(run)
+        if going_down():
+            self._leave_at = self._leave_at or now + settings.JOBSITE_GRACE
+            if now >= self._leave_at:
+                self._stop(run, Interrupted("the worker is stopped"))
+        if self._end_at is not None and now >= self._end_at and run.told_to_stop is not None:
+            self._end_by_force(run, run.told_to_stop)
+
+    def _stop(self, run: RunContext, stop: Stopped) -> None:
+        run.tell_to_stop(stop)
+        if self._end_at is None:
+            self._end_at = time.monotonic() + settings.JOBSITE_GRACE
+
+    @staticmethod
+    def _raise_in_tool(run: RunContext) -> None:
+        if run.in_tool:
+            signal.pthread_kill(threading.main_thread().ident or 0, WAKE_SIGNAL)
+
+    def _end_by_force(self, run: RunContext, stop: Stopped) -> None:
+        """Children first, then the record, then ourselves: the slot is free only when nothing of the job runs."""
+        log.warning("%s did not stop within its grace: its process is ended", run.id)
+        end_descendants()
+        try:
+            if self._end is not None:
+                self._end(run, stop)
+            connection.close()
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)

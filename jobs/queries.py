@@ -1,0 +1,264 @@
+"""Reads: what pages, the API and the hub ask about jobs. Lists never select payload columns."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Count, DurationField, ExpressionWrapper, Min, Q, QuerySet
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Now
+from django.utils.dateparse import parse_datetime
+
+from jobs import configuration, workers
+from jobs.errors import InvalidRequest, NotFound, Problem
+from jobs.events import Delta, delta_of
+from jobs.models import Attempt, Dependency, Event, Job
+from jobs.payloads import clean_text
+from jobs.states import LIVE_ATTEMPT, Gate, Status
+
+PAYLOADS = ("params", "result", "diagnostics", "metadata")
+MOST = 100
+# The rail's counts are shared by all who look at this process; seconds.
+COUNTS_FOR = 2.0
+MOST_CHANGED = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Some jobs, newest first. `next_cursor` is "" on the last page."""
+
+    jobs: list[Job]
+    next_cursor: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Why:
+    """Why a pending job waits. `reason` is a stable word, `text` is for people, `blockers` are job ids."""
+
+    reason: str
+    text: str
+    since: datetime
+    blockers: list[str]
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """What is wrong, or that nothing is. `level` is good, busy or bad."""
+
+    level: str
+    verdict: str
+    workers: int
+    slots: int
+    ready: int
+    oldest_wait: timedelta | None
+    failed_lately: int
+
+
+def find(job_id: str) -> Job:
+    """Raises `NotFound`."""
+    job = None if "\x00" in job_id else Job.objects.filter(pk=job_id).first()
+    if job is None:
+        raise NotFound(f"there is no job {clean_text(job_id, 64)!r}")
+    return job
+
+
+def light() -> QuerySet[Job]:
+    """Jobs without their payloads, and with the beginning of their params as `params_line`."""
+    return Job.objects.defer(*PAYLOADS).annotate(params_line=RawSQL("left(jobs_job.params::text, 160)", []))
+
+
+def page(
+    *,
+    status: str = "",
+    tool: str = "",
+    batch: str = "",
+    project: str = "",
+    search: str = "",
+    cursor: str = "",
+    size: int = 50,
+) -> Page:
+    """One keyset page. Raises `InvalidRequest` for a cursor that is not one of ours, or an unknown status."""
+    size = max(1, min(size, MOST))
+    rows = light().order_by("-created_at", "-id")
+    if status and status not in Status.values:
+        raise _bad("status", f"there is no status {clean_text(status, 30)!r}; there are {', '.join(Status.values)}")
+    for name, value in {"status": status, "tool": tool, "batch": batch, "project": project}.items():
+        if value:
+            rows = rows.filter(**{name: clean_text(value, 100)})
+    if search:
+        text = clean_text(search.strip(), 100)
+        rows = rows.filter(Q(pk__startswith=text) | Q(tool__startswith=text) | Q(batch=text) | Q(project=text))
+    if cursor:
+        at, job_id = _read_cursor(cursor)
+        # As a row comparison, which the index job_newest answers by itself.
+        rows = rows.filter(Q(created_at__lt=at) | Q(created_at=at, pk__lt=job_id), created_at__lte=at)
+    found = list(rows[: size + 1])
+    last = found[size - 1] if len(found) > size else None
+    return Page(jobs=found[:size], next_cursor=_cursor_of(last) if last else "")
+
+
+def _cursor_of(job: Job) -> str:
+    return base64.urlsafe_b64encode(json.dumps([job.created_at.isoformat(), job.pk]).encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, str]:
+    try:
+        at, job_id = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+        moment = parse_datetime(at)
+    except (binascii.Error, ValueError, TypeError):
+        moment, job_id = None, ""
+    if moment is None or moment.tzinfo is None or not isinstance(job_id, str) or "\x00" in job_id:
+        raise _bad("cursor", "the cursor is not one that this list gave; begin again without it")
+    return moment, job_id
+
+
+def _bad(name: str, detail: str) -> InvalidRequest:
+    return InvalidRequest(detail, [Problem(detail=detail, pointer=f"/{name}")])
+
+
+_counted: tuple[float, dict[str, int]] = (0.0, {})
+
+
+def counts() -> dict[str, int]:
+    """Jobs by status; every status is there. At most one query in two seconds for this whole process."""
+    global _counted
+    taken, kept = _counted
+    if time.monotonic() - taken > COUNTS_FOR or not kept:
+        rows = Job.objects.order_by().values_list("status").annotate(number=Count("pk"))
+        kept = dict.fromkeys(Status.values, 0) | dict(rows)
+        _counted = (time.monotonic(), kept)
+    return kept
+
+
+def rows(ids: Collection[str]) -> list[Job]:
+    """These jobs as list rows, newest first; ids that do not exist are left out."""
+    wanted = [i for i in ids if "\x00" not in i][:MOST]
+    return list(light().filter(pk__in=wanted).order_by("-created_at", "-id"))
+
+
+def running(most: int = 20) -> list[Job]:
+    """What runs now, longest first."""
+    return list(light().filter(status=Status.RUNNING).order_by("started_at", "id")[:most])
+
+
+def latest(status: str, most: int = 8) -> list[Job]:
+    """The newest jobs of a status."""
+    return list(light().filter(status=status).order_by("-created_at", "-id")[:most])
+
+
+def events_of(job_id: str) -> list[Event]:
+    return list(Event.objects.filter(job=job_id).order_by("id"))
+
+
+def attempts_of(job_id: str) -> list[Attempt]:
+    return list(Attempt.objects.filter(job=job_id).order_by("number"))
+
+
+def parents_of(job_id: str) -> list[Job]:
+    """The jobs that this one depends on, in the order the caller gave."""
+    return [
+        d.parent for d in Dependency.objects.filter(job=job_id).select_related("parent").defer(*_of("parent")).order_by("position")
+    ]
+
+
+def children_of(job_id: str, most: int = MOST) -> list[Job]:
+    """Jobs that depend on this one."""
+    found = Dependency.objects.filter(parent=job_id).select_related("job").defer(*_of("job")).order_by("job_id")[:most]
+    return [d.job for d in found]
+
+
+def _of(relation: str) -> list[str]:
+    return [f"{relation}__{column}" for column in PAYLOADS]
+
+
+def deltas(ids: Collection[str]) -> list[Delta]:
+    """These jobs as the live pages get them."""
+    wanted = [i for i in ids if "\x00" not in i]
+    return [delta_of(job) for job in Job.objects.defer(*PAYLOADS).filter(pk__in=wanted)]
+
+
+def changed_since(moment: datetime) -> list[Delta]:
+    """Jobs that made a move since then, and all that run: what heals a lost message."""
+    moved = Event.objects.filter(at__gte=moment).order_by("-at").values_list("job_id", flat=True)[: MOST_CHANGED * 4]
+    ids = list(dict.fromkeys(moved))[:MOST_CHANGED]
+    jobs = Job.objects.defer(*PAYLOADS).filter(Q(pk__in=ids) | Q(status=Status.RUNNING))[: 2 * MOST_CHANGED]
+    return [delta_of(job) for job in jobs]
+
+
+def overview() -> Overview:
+    """The verdict of the first page. A fixed few queries."""
+    alive = workers.alive()
+    limit = configuration.limits().max_concurrent
+    ready = Job.objects.filter(status=Status.PENDING, gate=Gate.OPEN, current_attempt=None)
+    age = ExpressionWrapper(Now() - Min("gate_since"), output_field=DurationField())
+    waiting = ready.aggregate(number=Count("pk"), oldest=age)
+    busy = Attempt.objects.filter(state__in=LIVE_ATTEMPT).count()
+    failed = Job.objects.filter(status=Status.FAILED, finished_at__gt=Now() - timedelta(hours=1)).count()
+    oldest = waiting["oldest"]
+    level, verdict = _verdict(len(alive), busy, waiting["number"], oldest, dispatching=workers.dispatcher_alive())
+    return Overview(
+        level=level,
+        verdict=verdict,
+        workers=len(alive),
+        slots=limit,
+        ready=waiting["number"],
+        oldest_wait=oldest,
+        failed_lately=failed,
+    )
+
+
+def _verdict(alive: int, busy: int, ready: int, oldest: timedelta | None, *, dispatching: bool) -> tuple[str, str]:
+    wait = f"oldest wait {round(oldest.total_seconds())} s" if oldest else "nothing waits"
+    if not dispatching:
+        return "bad", "No dispatcher is running: jobs are taken in, but none will start. Start `manage.py dispatcher`."
+    if not alive:
+        return "bad", "No worker is running: jobs are taken in, but none will run. Start a Celery worker."
+    people = f"{alive} worker{'s' if alive != 1 else ''}, {busy} running"
+    if oldest and oldest > timedelta(minutes=10):
+        return "busy", f"Busy: {people}, {ready} ready and waiting, {wait}."
+    return "good", f"Healthy: {people}, {wait}."
+
+
+def why_pending(job: Job) -> Why | None:
+    """Why this job waits; None when it does not. A fixed few queries."""
+    if job.status != Status.PENDING:
+        return None
+    if job.current_attempt_id is not None:
+        text = "It was given a slot and starts as soon as a worker process takes it."
+        return Why(reason="starting", text=text, since=job.updated_at, blockers=[])
+    if job.gate == Gate.DEPENDENCIES:
+        unmet = Dependency.objects.filter(job=job, met_at=None).order_by("position").values_list("parent_id", flat=True)
+        blockers = list(unmet[:MOST])
+        text = f"It waits for {len(blockers)} job{'s' if len(blockers) != 1 else ''} to complete."
+        return Why(reason="dependencies", text=text, since=job.gate_since, blockers=blockers)
+    if job.gate == Gate.TIME:
+        reason = "retry" if job.attempt_count else "schedule"
+        text = "The last attempt failed; it is tried again after a pause." if job.attempt_count else "It was asked to start later."
+        return Why(reason=reason, text=text, since=job.gate_since, blockers=[], until=job.run_at)
+    return _why_ready_waits(job)
+
+
+def _why_ready_waits(job: Job) -> Why:
+    if not workers.dispatcher_alive():
+        text = "No dispatcher is running, so nothing is started."
+        return Why(reason="no_dispatcher", text=text, since=job.gate_since, blockers=[])
+    ahead = (
+        Job.objects.filter(status=Status.PENDING, gate=Gate.OPEN, current_attempt=None, kind=Job.Kind.TASK)
+        .filter(Q(rank__lt=job.rank) | Q(rank=job.rank, pk__lt=job.pk))
+        .count()
+    )
+    holders = list(Attempt.objects.filter(state__in=LIVE_ATTEMPT).order_by("id").values_list("job_id", flat=True)[:MOST])
+    limit = configuration.limits().max_concurrent
+    place = f"number {ahead + 1} in line"
+    if len(holders) >= limit:
+        text = f"All {limit} slots are taken; it is {place}."
+    else:
+        text = f"It is {place}; what it needs (memory, CPU, disk) is not free yet, or it is being started."
+    return Why(reason="capacity", text=text, since=job.gate_since, blockers=holders)

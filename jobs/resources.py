@@ -1,0 +1,75 @@
+"""What a job really uses: memory and CPU of its whole process tree, measured."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import psutil
+
+MB = 1024 * 1024
+# Looking for descendants walks the system's process table (milliseconds); the own figures cost microseconds.
+TREE_EVERY = 1.0
+
+
+class Meter:
+    """Measures one attempt in this process.
+
+    Memory is the resident size of the tree above what the idle child itself took: a worker's libraries are not the
+    job's. CPU is the tree's user and system time; 100 percent is one core.
+    """
+
+    _idle_rss: int | None = None  # of this process, from before it ran its first job
+
+    def __init__(self) -> None:
+        self._own = psutil.Process()
+        if Meter._idle_rss is None:
+            Meter._idle_rss = self._own.memory_info().rss
+        self._began = time.monotonic()
+        self._cpu_before = self._cpu_of(self._own)
+        self._children: dict[psutil.Process, float] = {}
+        self._looked = self._began
+        self.peak_memory_mb = 0.0
+        self.cpu_percent = 0.0
+
+    def sample(self, *, final: bool = False) -> None:
+        """Take the figures now; descendants are looked for at most once a second."""
+        now = time.monotonic()
+        if now - self._looked >= TREE_EVERY:
+            self._looked = now
+            for child in self.descendants():
+                self._children.setdefault(child, 0.0)
+        rss = self._own.memory_info().rss - (Meter._idle_rss or 0)
+        for child in self._children:
+            with contextlib.suppress(psutil.Error):
+                self._children[child] = max(self._children[child], self._cpu_of(child))
+                rss += child.memory_info().rss
+        self.peak_memory_mb = max(self.peak_memory_mb, rss / MB, 0.0)
+        elapsed = now - self._began
+        if elapsed > 0.01 or final:
+            spent = self._cpu_of(self._own) - self._cpu_before + sum(self._children.values())
+            self.cpu_percent = round(100 * spent / max(elapsed, 0.001), 1)
+
+    def descendants(self) -> list[psutil.Process]:
+        try:
+            return self._own.children(recursive=True)
+        except psutil.Error:
+            return []
+
+    @staticmethod
+    def _cpu_of(process: psutil.Process) -> float:
+        times = process.cpu_times()
+        return float(times.user + times.system)
+
+
+def end_descendants() -> None:
+    """End what the job started and left behind."""
+    for process in _descendants_of(psutil.Process()):
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def _descendants_of(process: psutil.Process) -> Iterator[psutil.Process]:
+    with contextlib.suppress(psutil.Error):
+        yield from process.children(recursive=True)

@@ -1,0 +1,153 @@
+"""What a running tool holds in its hand as `job`, and what the pulse takes from it."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+
+import orjson
+
+from jobs import dependencies
+from jobs.errors import Stopped
+from jobs.events import Delta
+from jobs.lifecycle import Beat, Running
+from jobs.payloads import Json, clean_text, storable
+from jobs.resources import Meter
+from jobs.tools import ParentResult
+
+MAX_LINE = 2000
+MAX_WAITING_LINES = 1000
+MAX_METADATA = 64 * 1024
+
+
+class RunContext:
+    """The JobContext of one attempt. The tool's thread writes plain attributes; the pulse's thread reads them."""
+
+    def __init__(self, running: Running, wake: threading.Event) -> None:
+        self.running = running
+        self.meter = Meter()
+        self.began = time.monotonic()
+        self.deadline = self.began + running.job.timeout_ms / 1000
+        self.told_to_stop: Stopped | None = None
+        self.in_tool = False
+        self.tick = 0
+        self.dirty = False
+        self._wake = wake
+        self._percent = 0.0
+        self._message = ""
+        self._stage = ""
+        self._sub: float | None = None
+        self._lines: list[str] = []
+        self._seen = 0
+        self._line_lock = threading.Lock()
+        self._metadata: dict[str, Json] = {}
+
+    # --- for the tool ------------------------------------------------------------------------------------------------
+    @property
+    def id(self) -> str:
+        return self.running.job.id
+
+    @property
+    def fence(self) -> int:
+        return self.running.attempt_id
+
+    @property
+    def parents(self) -> list[ParentResult]:
+        return dependencies.parents_of(self.id)
+
+    def progress(
+        self, percent: float, message: str | None = None, *, stage: str | None = None, sub_progress: float | None = None
+    ) -> None:
+        # About half a microsecond: it only notes the latest value; cleaning and sending happen ten times a second.
+        if self.told_to_stop is not None:
+            raise self.told_to_stop
+        self._percent = percent
+        self._sub = sub_progress
+        if message is not None:
+            self._message = message
+        if stage is not None:
+            self._stage = stage
+        self.tick += 1
+        if not self.dirty:
+            self.dirty = True
+            self._wake.set()
+
+    def diagnostic(self, text: str) -> None:
+        with self._line_lock:
+            self._lines.append(clean_text(str(text), MAX_LINE))
+            if len(self._lines) > MAX_WAITING_LINES:
+                del self._lines[0]
+                self._seen = max(0, self._seen - 1)
+        self.dirty = True
+        self._wake.set()
+
+    def metadata(self, **values: Json) -> None:
+        merged, _ = storable(self._metadata | values, max_bytes=MAX_METADATA)
+        self._metadata = merged
+
+    def check(self) -> None:
+        if self.told_to_stop is not None:
+            raise self.told_to_stop
+
+    # --- for the pulse and the execution -----------------------------------------------------------------------------
+    def tell_to_stop(self, stop: Stopped) -> None:
+        """From now on `progress()` and `check()` raise `stop`; the first wins."""
+        if self.told_to_stop is None:
+            self.told_to_stop = stop
+
+    def unseen_lines(self) -> list[str]:
+        """Lines that no progress report has carried yet; they stay until a beat or the end stores them."""
+        with self._line_lock:
+            unseen = self._lines[self._seen :]
+            self._seen = len(self._lines)
+        return unseen
+
+    def take_lines(self) -> list[str]:
+        """All lines that are not stored yet."""
+        with self._line_lock:
+            lines, self._lines = self._lines, []
+            self._seen = 0
+        return lines
+
+    def put_back(self, lines: list[str]) -> None:
+        """They could not be stored after all."""
+        with self._line_lock:
+            self._lines = lines + self._lines
+            self._seen += len(lines)
+
+    def news(self, lines: list[str]) -> Beat:
+        """The latest values, storable."""
+        return Beat(
+            progress=_percent(self._percent),
+            message=clean_text(str(self._message), MAX_LINE),
+            stage=clean_text(str(self._stage), 200),
+            sub_progress=None if self._sub is None else _percent(self._sub),
+            tick=self.tick,
+            diagnostics=lines,
+            metadata=self._metadata,
+            peak_memory_mb=self.meter.peak_memory_mb,
+            cpu_percent=self.meter.cpu_percent,
+        )
+
+    def delta(self, lines: list[str]) -> bytes:
+        """A progress report for the live pages."""
+        news = self.news(lines)
+        delta = Delta(
+            id=self.id,
+            v=(self.running.job.version, self.tick),
+            progress=news.progress,
+            message=news.message,
+            stage=news.stage,
+            sub=news.sub_progress,
+            diagnostics=lines,
+        )
+        return orjson.dumps([delta])
+
+
+def _percent(value: float) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return 0.0
+    return min(100.0, max(0.0, number)) if math.isfinite(number) else 0.0

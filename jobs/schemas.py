@@ -1,0 +1,366 @@
+"""Wire shapes: what programs get. Names are camelCase, times epoch milliseconds, what is not known is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Any
+
+from django.utils import timezone
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from jobs.events import millis
+from jobs.limits import Limits
+from jobs.models import Attempt, Event, Job, JobMetrics
+from jobs.payloads import Json
+
+Millis = Annotated[int, Field(description="epoch milliseconds")]
+Percent = Annotated[float, Field(ge=0, le=100)]
+# A status message stays small whatever the tool had to say; the whole job has every line.
+STATUS_DIAGNOSTICS = 100
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, from_attributes=True)
+
+
+class Text(Shape):
+    type: str = "text"
+    text: str
+
+
+class Result(Shape):
+    """A CallToolResult of MCP."""
+
+    is_error: bool = False
+    content: list[dict[str, Any]]
+    structured_content: Json = None
+
+
+class PollingRecommendation(Shape):
+    interval: Annotated[int, Field(description="milliseconds to wait before the next look")]
+    next_check_time: Millis
+
+
+class JobDetails(Shape):
+    current_stage: str | None = None
+    diagnostics: list[str] | None = None
+    sub_progress: Percent | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class JobStatusMessage(Shape):
+    """Where a job is. A finished job has no polling recommendation."""
+
+    job_id: str
+    tool_name: str
+    status: str
+    message: str | None = None
+    progress: Percent | None = None
+    timestamp: Millis
+    created_at: Millis
+    updated_at: Millis
+    polling_recommendation: PollingRecommendation | None = None
+    details: JobDetails | None = None
+
+
+class ResourceRequirements(Shape):
+    memory_mb: Annotated[int, Field(alias="memoryMB")]
+    cpu_weight: float
+    disk_space_mb: Annotated[int, Field(alias="diskSpaceMB")]
+
+
+class JobSummary(Shape):
+    """A job as lists show it: everything but its params, result and details."""
+
+    id: str
+    tool_name: str
+    status: str
+    created_at: Millis
+    updated_at: Millis
+    started_at: Millis | None = None
+    finished_at: Millis | None = None
+    progress_message: str | None = None
+    progress_percentage: Percent | None = None
+    reason: Annotated[str | None, Field(description="why the last move was made")] = None
+    task_id: str | None = None
+    project_id: str | None = None
+    batch_id: str | None = None
+    operation_type: str | None = None
+    priority: str | None = None
+    submitted_by: str | None = None
+
+
+class TaskJob(JobSummary):
+    """Everything about a job: the shapes Job and TaskJob in one."""
+
+    params: dict[str, Any]
+    result: Result | None = None
+    details: JobDetails | None = None
+    last_access_time: Millis | None = None
+    access_count: int = 0
+    estimated_duration: int | None = None
+    timeout_ms: int
+    resource_requirements: ResourceRequirements
+    dependencies: list[str]
+    metadata: dict[str, Any]
+
+
+class ResourceUsage(Shape):
+    peak_memory_mb: Annotated[float, Field(alias="peakMemoryMB")]
+    average_cpu_usage: float
+
+
+class Metrics(Shape):
+    """JobMetrics: what the job's last attempt cost and how the job did as a whole."""
+
+    job_id: str
+    start_time: Millis
+    end_time: Millis | None = None
+    duration: int | None = None
+    resource_usage: ResourceUsage
+    performance_score: Annotated[int, Field(ge=0, le=100)]
+    error_count: int
+    retry_count: int
+
+
+class JobEvent(Shape):
+    id: int
+    verb: str
+    before: str | None = None
+    after: str
+    reason: str | None = None
+    actor: str | None = None
+    attempt: int | None = None
+    at: Millis
+
+
+class JobAttempt(Shape):
+    id: int
+    number: int
+    state: str
+    admitted_at: Millis
+    started_at: Millis | None = None
+    finished_at: Millis | None = None
+    worker: str | None = None
+    error_class: str | None = None
+    error_category: str | None = None
+    error_message: str | None = None
+    resource_usage: ResourceUsage
+
+
+class RetryPolicy(Shape):
+    max_retries: int
+    backoff_multiplier: float
+    initial_delay_ms: int
+
+
+class TimeoutPolicy(Shape):
+    default_timeout_ms: int
+    operation_timeouts: dict[str, int]
+
+
+class ResourceLimits(Shape):
+    max_memory_mb: Annotated[int, Field(alias="maxMemoryMB")]
+    max_cpu_weight: float
+    max_disk_space_mb: Annotated[int, Field(alias="maxDiskSpaceMB")]
+
+
+class JobQueueConfig(Shape):
+    max_concurrent_jobs: int
+    priority_weights: dict[str, float]
+    retry_policy: RetryPolicy
+    timeout_policy: TimeoutPolicy
+    resource_limits: ResourceLimits
+
+
+class QueueStatus(Shape):
+    """What waits and what runs; the maps and waits are of pending jobs, times in ms."""
+
+    queue_length: int
+    running: int
+    total: int
+    by_priority: dict[str, int]
+    by_operation: dict[str, int]
+    average_wait: float
+    longest_wait: float
+
+
+class ResourceUse(Shape):
+    """Over all measured jobs; CPU is percent, 100 is one core."""
+
+    average_memory_mb: Annotated[float, Field(alias="averageMemoryMB")]
+    peak_memory_mb: Annotated[float, Field(alias="peakMemoryMB")]
+    average_cpu_usage: float
+    peak_cpu_usage: float
+
+
+class OperationStatistics(Shape):
+    count: int
+    average_time: Annotated[float | None, Field(description="ms")] = None
+    success_rate: Annotated[float | None, Field(ge=0, le=1, description="completed of completed and failed")] = None
+
+
+class Statistics(Shape):
+    """Totals and averages over the jobs that are kept; what was never measured is left out."""
+
+    total: int
+    by_status: dict[str, int]
+    average_execution_time: Annotated[float | None, Field(description="ms")] = None
+    average_performance_score: float | None = None
+    resource_use: ResourceUse
+    by_operation: dict[str, OperationStatistics]
+
+
+# --- rows to shapes --------------------------------------------------------------------------------------------------
+def _ms(moment: datetime) -> int:
+    return millis(moment) or 0
+
+
+def result_of(job: Job) -> Result | None:
+    """The result of a finished job; one that ended without saying anything says why it ended."""
+    if not job.is_final:
+        return None
+    if isinstance(job.result, dict) and isinstance(job.result.get("content"), list):
+        return Result.model_validate(job.result)
+    text = job.reason or job.status
+    return Result(is_error=job.status != "completed", content=[Text(text=text).model_dump()])
+
+
+def details_of(job: Job, *, diagnostics: int | None = None) -> JobDetails | None:
+    """`diagnostics` limits how many lines are given, the newest; None when there is nothing to tell."""
+    lines = job.diagnostics if diagnostics is None else job.diagnostics[-diagnostics:]
+    details = JobDetails(
+        current_stage=job.stage or None,
+        diagnostics=lines or None,
+        sub_progress=job.sub_progress,
+        metadata=job.metadata or None,
+    )
+    return None if details == JobDetails() else details
+
+
+def status_message(job: Job, wait_ms: int | None) -> JobStatusMessage:
+    """`wait_ms` is what the polling contract recommends. Touches neither params nor result."""
+    now = _ms(timezone.now())
+    return JobStatusMessage(
+        job_id=job.id,
+        tool_name=job.tool,
+        status=job.status,
+        message=_message_of(job),
+        progress=job.progress,
+        timestamp=now,
+        created_at=_ms(job.created_at),
+        updated_at=_ms(job.updated_at),
+        polling_recommendation=None if wait_ms is None else PollingRecommendation(interval=wait_ms, next_check_time=now + wait_ms),
+        details=details_of(job, diagnostics=STATUS_DIAGNOSTICS),
+    )
+
+
+def _message_of(job: Job) -> str | None:
+    """What the tool said last; of a job that ended badly or has not begun, why it is where it is."""
+    said = job.message if job.status in ("running", "completed") else job.reason
+    return said or job.message or job.reason or None
+
+
+def summary(job: Job) -> JobSummary:
+    return JobSummary(**_summary_fields(job))
+
+
+def task_job(job: Job, dependencies: Iterable[str]) -> TaskJob:
+    return TaskJob(
+        **_summary_fields(job),
+        params=job.params,
+        result=result_of(job),
+        details=details_of(job),
+        last_access_time=millis(job.last_look_at),
+        access_count=job.looks,
+        estimated_duration=job.estimated_ms,
+        timeout_ms=job.timeout_ms,
+        resource_requirements=ResourceRequirements(memory_mb=job.memory_mb, cpu_weight=job.cpu_weight, disk_space_mb=job.disk_mb),
+        dependencies=list(dependencies),
+        metadata=job.metadata
+        | ({"batchId": job.batch} if job.batch else {})
+        | {"retryCount": job.retry_count, "maxRetries": job.max_retries},
+    )
+
+
+def _summary_fields(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "tool_name": job.tool,
+        "status": job.status,
+        "created_at": _ms(job.created_at),
+        "updated_at": _ms(job.updated_at),
+        "started_at": millis(job.started_at),
+        "finished_at": millis(job.finished_at),
+        "progress_message": job.message or None,
+        "progress_percentage": job.progress,
+        "reason": job.reason or None,
+        "task_id": job.task_id or None,
+        "project_id": job.project or None,
+        "batch_id": job.batch or None,
+        "operation_type": job.operation or None,
+        "priority": job.priority,
+        "submitted_by": job.submitted_by or None,
+    }
+
+
+def metrics(row: JobMetrics) -> Metrics:
+    return Metrics(
+        job_id=row.job_id,
+        start_time=_ms(row.start_time),
+        end_time=millis(row.end_time),
+        duration=row.duration_ms,
+        resource_usage=ResourceUsage(peak_memory_mb=row.peak_memory_mb, average_cpu_usage=row.average_cpu),
+        performance_score=row.performance_score,
+        error_count=row.error_count,
+        retry_count=row.retry_count,
+    )
+
+
+def job_event(event: Event) -> JobEvent:
+    return JobEvent(
+        id=event.pk,
+        verb=event.verb,
+        before=event.before or None,
+        after=event.after,
+        reason=event.reason or None,
+        actor=event.actor or None,
+        attempt=event.attempt_id,
+        at=_ms(event.at),
+    )
+
+
+def job_attempt(attempt: Attempt) -> JobAttempt:
+    return JobAttempt(
+        id=attempt.pk,
+        number=attempt.number,
+        state=attempt.state,
+        admitted_at=_ms(attempt.admitted_at),
+        started_at=millis(attempt.started_at),
+        finished_at=millis(attempt.finished_at),
+        worker=attempt.worker or None,
+        error_class=attempt.error_class or None,
+        error_category=attempt.error_category or None,
+        error_message=attempt.error_message or None,
+        resource_usage=ResourceUsage(peak_memory_mb=attempt.peak_memory_mb, average_cpu_usage=attempt.cpu_percent),
+    )
+
+
+def queue_config(limits: Limits) -> JobQueueConfig:
+    return JobQueueConfig(
+        max_concurrent_jobs=limits.max_concurrent,
+        priority_weights=limits.weights,
+        retry_policy=RetryPolicy(
+            max_retries=limits.retry.max,
+            backoff_multiplier=limits.retry.factor,
+            initial_delay_ms=round(limits.retry.first * 1000),
+        ),
+        timeout_policy=TimeoutPolicy(default_timeout_ms=limits.default_timeout_ms, operation_timeouts=limits.operation_timeouts_ms),
+        resource_limits=ResourceLimits(
+            max_memory_mb=limits.resources.memory_mb,
+            max_cpu_weight=limits.resources.cpu_weight,
+            max_disk_space_mb=limits.resources.disk_mb,
+        ),
+    )

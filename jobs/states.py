@@ -1,0 +1,89 @@
+"""The states of jobs and attempts, and every legal move between them (drawn in docs/lifecycle.md)."""
+
+from django.db.models import TextChoices
+
+
+class Status(TextChoices):
+    """Where a job is."""
+
+    PENDING = "pending", "Pending"
+    RUNNING = "running", "Running"
+    COMPLETED = "completed", "Completed"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+class AttemptState(TextChoices):
+    """Where one try at a job is."""
+
+    ADMITTED = "admitted", "Admitted"
+    RUNNING = "running", "Running"
+    SUCCEEDED = "succeeded", "Succeeded"
+    FAILED = "failed", "Failed"
+    TIMED_OUT = "timed_out", "Timed out"
+    LOST = "lost", "Lost"
+    INTERRUPTED = "interrupted", "Interrupted"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+class Gate(TextChoices):
+    """What keeps a pending job from being admitted, apart from limits. Only an open gate is on the ready index."""
+
+    OPEN = "open", "Ready"
+    DEPENDENCIES = "dependencies", "Waits for dependencies"
+    TIME = "time", "Waits for its time"
+
+
+FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+ACTIVE = frozenset({Status.PENDING, Status.RUNNING})
+LIVE_ATTEMPT = frozenset({AttemptState.ADMITTED, AttemptState.RUNNING})
+
+# verb -> {from: possible results}. A verb called on any other state does nothing and says so.
+JOB_MOVES: dict[str, dict[Status | None, frozenset[Status]]] = {
+    "submit": {None: frozenset({Status.PENDING})},
+    "admit": {Status.PENDING: frozenset({Status.PENDING})},
+    "start": {Status.PENDING: frozenset({Status.RUNNING})},
+    "finish": {Status.RUNNING: frozenset({Status.COMPLETED})},
+    "fail": {Status.RUNNING: frozenset({Status.PENDING, Status.FAILED}), Status.PENDING: frozenset({Status.FAILED})},
+    "lose": {Status.RUNNING: frozenset({Status.PENDING, Status.FAILED, Status.CANCELLED})},
+    "interrupt": {Status.RUNNING: frozenset({Status.PENDING})},
+    "cancel_requested": {Status.RUNNING: frozenset({Status.RUNNING})},
+    "cancel": {Status.PENDING: frozenset({Status.CANCELLED}), Status.RUNNING: frozenset({Status.CANCELLED})},
+    "retry": {Status.FAILED: frozenset({Status.PENDING}), Status.CANCELLED: frozenset({Status.PENDING})},
+}
+
+ATTEMPT_MOVES: dict[str, dict[AttemptState | None, frozenset[AttemptState]]] = {
+    "admit": {None: frozenset({AttemptState.ADMITTED})},
+    "start": {AttemptState.ADMITTED: frozenset({AttemptState.RUNNING})},
+    "finish": {AttemptState.RUNNING: frozenset({AttemptState.SUCCEEDED})},
+    "fail": {AttemptState.RUNNING: frozenset({AttemptState.FAILED, AttemptState.TIMED_OUT})},
+    "lose": {AttemptState.RUNNING: frozenset({AttemptState.LOST})},
+    "interrupt": {AttemptState.RUNNING: frozenset({AttemptState.INTERRUPTED})},
+    "cancel": {
+        AttemptState.ADMITTED: frozenset({AttemptState.CANCELLED}),
+        AttemptState.RUNNING: frozenset({AttemptState.CANCELLED}),
+    },
+}
+
+
+class Priority(TextChoices):
+    LOW = "low", "Low"
+    MEDIUM = "medium", "Medium"
+    HIGH = "high", "High"
+    CRITICAL = "critical", "Critical"
+
+
+class Operation(TextChoices):
+    """What kind of work a TaskJob is; time-outs are set by it."""
+
+    DECOMPOSITION = "decomposition", "Decomposition"
+    EXECUTION = "execution", "Execution"
+    VALIDATION = "validation", "Validation"
+    ANALYSIS = "analysis", "Analysis"
+    CODEMAP = "codemap", "Code map"
+    CONTEXT_ENRICHMENT = "context_enrichment", "Context enrichment"
+
+
+def outcomes(verb: str, state: Status | None) -> frozenset[Status]:
+    """The statuses that `verb` may lead to from `state`; empty where the move is not legal."""
+    return JOB_MOVES[verb].get(state, frozenset())

@@ -1,0 +1,135 @@
+"""A request for a job, checked against the tool and the limits before anything is written."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from django.conf import settings
+from django.db.models import TextChoices
+
+from jobs import payloads, tools
+from jobs.errors import InvalidRequest, Problem
+from jobs.limits import Limits, Resources
+from jobs.models import Job
+from jobs.payloads import Json
+from jobs.states import Operation, Priority
+
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+MAX_DEPENDENCIES = 1000
+
+Choice = TypeVar("Choice", bound=TextChoices)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """What a caller asks for. What is None comes from the tool, then from the queue's configuration."""
+
+    tool: str
+    params: dict[str, Json] = field(default_factory=dict)
+    id: str | None = None
+    priority: str | None = None
+    operation: str | None = None
+    depends_on: Sequence[str] = ()
+    timeout_ms: int | None = None
+    max_retries: int | None = None
+    resources: Resources | None = None
+    estimated_ms: int | None = None
+    task_id: str = ""
+    project: str = ""
+    batch: str = ""
+    metadata: dict[str, Json] = field(default_factory=dict)
+    run_at: datetime | None = None
+
+
+def new_id(tool: str) -> str:
+    """A readable id: the tool, the minute in base 32 (keeps the index local), and 50 random bits."""
+    minute = int(time.time()) // 60
+    stamp = "".join(_ALPHABET[(minute >> shift) & 31] for shift in (20, 15, 10, 5, 0))
+    return f"{tool[:40]}-{stamp}{''.join(secrets.choice(_ALPHABET) for _ in range(10))}"
+
+
+def prepare(wanted: Submission, limits: Limits) -> Job:
+    """An unsaved Job with everything but its times, rank and gate. Raises a `Refused`."""
+    tool = tools.get(wanted.tool)
+    payloads.check(wanted.params, what="params", max_bytes=settings.MAX_PAYLOAD)
+    payloads.check(wanted.metadata, what="metadata", max_bytes=64 * 1024)
+    tool.validate(wanted.params)
+    needs = wanted.resources or tool.resources
+    _check_numbers(wanted, needs)
+    limits.refuse_if_never_fits(needs)
+    retry = tool.retry or limits.retry
+    operation = _choice(Operation, wanted.operation, "operationType") or tool.operation
+    return Job(
+        id=_checked_id(wanted.id) if wanted.id is not None else new_id(tool.name),
+        kind=Job.Kind.TASK,
+        tool=tool.name,
+        params=wanted.params,
+        operation=operation,
+        priority=_choice(Priority, wanted.priority, "priority") or tool.priority,
+        queue=tool.queue,
+        memory_mb=needs.memory_mb,
+        cpu_weight=needs.cpu_weight,
+        disk_mb=needs.disk_mb,
+        estimated_ms=wanted.estimated_ms,
+        timeout_ms=wanted.timeout_ms or tool.timeout_ms or limits.timeout_ms(operation),
+        max_retries=retry.max if wanted.max_retries is None else wanted.max_retries,
+        retry_first_ms=round(retry.first * 1000),
+        retry_factor=retry.factor,
+        retry_cap_ms=round(retry.cap * 1000),
+        task_id=_label(wanted.task_id, "taskId"),
+        project=_label(wanted.project, "projectId"),
+        batch=_label(wanted.batch, "metadata/batchId"),
+        metadata=wanted.metadata,
+        run_at=wanted.run_at,
+    )
+
+
+def _checked_id(given: str) -> str:
+    if ID.fullmatch(given):
+        return given
+    raise _invalid("an id has 1 to 64 letters, digits or . _ : - and begins with a letter or digit", "id")
+
+
+def _label(text: str, name: str) -> str:
+    payloads.check(text, what=name, max_bytes=1000)
+    if len(text) > 100:
+        raise _invalid(f"{name} has at most 100 characters", name)
+    return text
+
+
+def _choice(choices: type[Choice], given: str | None, name: str) -> Choice | None:
+    if given is None:
+        return None
+    try:
+        return choices(given)
+    except ValueError:
+        known = ", ".join(choices.values)
+        raise _invalid(f"{name} {payloads.clean_text(given, 50)!r} is unknown; it is one of {known}", name) from None
+
+
+def _check_numbers(wanted: Submission, needs: Resources) -> None:
+    day_ms = 24 * 3600 * 1000
+    bounds: list[tuple[str, float | None, float, float]] = [
+        ("timeoutMs", wanted.timeout_ms, 1, 30 * day_ms),
+        ("maxRetries", wanted.max_retries, 0, 1000),
+        ("estimatedDuration", wanted.estimated_ms, 0, 365 * day_ms),
+        ("resourceRequirements/memoryMB", needs.memory_mb, 0, 2**31 - 1),
+        ("resourceRequirements/cpuWeight", needs.cpu_weight, 0, 1e6),
+        ("resourceRequirements/diskSpaceMB", needs.disk_mb, 0, 2**31 - 1),
+    ]
+    for name, value, least, most in bounds:
+        if value is not None and not least <= value <= most:
+            raise _invalid(f"{name} must be from {least:g} to {most:g}", name)
+    if len(wanted.depends_on) > MAX_DEPENDENCIES:
+        raise _invalid(f"at most {MAX_DEPENDENCIES} dependencies are allowed", "dependencies")
+
+
+def _invalid(detail: str, name: str) -> InvalidRequest:
+    return InvalidRequest(detail, [Problem(detail=detail, pointer=f"/{name}")])

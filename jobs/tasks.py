@@ -1,0 +1,70 @@
+"""The door to Celery: a doorbell comes in, a worker says that it is there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import Any
+
+from celery import Task, shared_task
+from celery.signals import worker_ready, worker_shutting_down
+from django.db import DatabaseError, InterfaceError, connection
+
+from jobs import doorbell, execution, pulse, workers
+
+log = logging.getLogger(__name__)
+
+
+@shared_task(name=doorbell.TASK, bind=True, ignore_result=True)
+def run_attempt(self: Task[..., None], attempt_id: object = None, *_: object, **__: object) -> None:
+    """Answer a doorbell. What is not a doorbell of ours is dropped."""
+    if not isinstance(attempt_id, int) or isinstance(attempt_id, bool):
+        log.warning("dropped a doorbell that names no attempt")
+        return
+    delivery = self.request.delivery_info or {}
+    limits = self.request.timelimit or (None, None)
+    limit = limits[0] or doorbell.stay_limit(0)
+    execution.answer(attempt_id, str(delivery.get("routing_key") or "default"), float(limit))
+
+
+class _Presence(threading.Thread):
+    """Beats for the worker as a whole, from its main process."""
+
+    def __init__(self, *, slots: int, queues: list[str]) -> None:
+        super().__init__(name="presence", daemon=True)
+        self.leaving = threading.Event()
+        self._slots, self._queues = slots, queues
+
+    def run(self) -> None:
+        while not self.leaving.is_set():
+            self._say(lambda: workers.appear(os.getpid(), slots=self._slots, queues=self._queues))
+            self.leaving.wait(workers.BEAT)
+        self._say(lambda: workers.leave(os.getpid()))
+
+    def _say(self, what: Any) -> None:
+        try:
+            what()
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("worker could not say that it is there: %s", error)
+        finally:
+            # Children forked later must not inherit an open connection.
+            connection.close()
+
+
+_presence: _Presence | None = None
+
+
+@worker_ready.connect
+def _appear(sender: Any, **_: Any) -> None:
+    global _presence
+    queues = [queue.name for queue in sender.task_consumer.queues]
+    _presence = _Presence(slots=sender.controller.concurrency, queues=queues)
+    _presence.start()
+
+
+@worker_shutting_down.connect
+def _leave(**_: Any) -> None:
+    pulse.announce_shutdown()
+    if _presence is not None:
+        _presence.leaving.set()

@@ -1,0 +1,90 @@
+"""Bearer tokens: made once, shown once, kept as a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from jobs.errors import NotFound, Problem, Refused
+from jobs.models import ApiToken
+
+READ, SUBMIT, CONTROL, ADMIN = "jobs:read", "jobs:submit", "jobs:control", "admin"
+SCOPES = (READ, SUBMIT, CONTROL, ADMIN)
+DEFAULT_SCOPES = (READ, SUBMIT, CONTROL)
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@-]{0,99}")
+_SHAPE = re.compile(r"jst_[A-Za-z0-9_-]{43}")
+# So often the time of last use is written at most: a poller must not cost a write a request.
+USED_EVERY = timedelta(minutes=1)
+
+
+class UnusableToken(Refused):
+    """A token that cannot be made as asked."""
+
+    code, title = "unusable-token", "The token cannot be made"
+
+
+def make(name: str, *, scopes: Iterable[str] = DEFAULT_SCOPES, expires_at: datetime | None = None) -> tuple[ApiToken, str]:
+    """A new token and its secret, which is not kept anywhere. Raises `UnusableToken`."""
+    wanted = [scope for scope in SCOPES if scope in set(scopes)]
+    unknown = sorted(set(scopes) - set(SCOPES))
+    if unknown or not wanted:
+        raise UnusableToken(f"unknown scope {', '.join(unknown) or '(none)'}; there are {', '.join(SCOPES)}")
+    if not NAME.fullmatch(name):
+        raise UnusableToken(
+            "a token's name has 1 to 100 letters, digits, blanks or . _ @ - and begins with a letter or digit",
+            [Problem(detail="not a name", pointer="/name")],
+        )
+    secret = f"jst_{secrets.token_urlsafe(32)}"
+    try:
+        with transaction.atomic():
+            token = ApiToken.objects.create(
+                name=name, prefix=secret[:8], digest=digest(secret), scopes=wanted, expires_at=expires_at
+            )
+    except IntegrityError:
+        raise UnusableToken(f"there is a token named {name!r} already; names are never used twice") from None
+    return token, secret
+
+
+def digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def verify(secret: str) -> ApiToken | None:
+    """The token with this secret if it may be used now; notes that it was used."""
+    if not _SHAPE.fullmatch(secret):
+        return None
+    token = ApiToken.objects.select_related("owner").filter(digest=digest(secret)).first()
+    now = timezone.now()
+    if token is None or not usable(token, now):
+        return None
+    if token.last_used_at is None or now - token.last_used_at >= USED_EVERY:
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=Now())
+    return token
+
+
+def usable(token: ApiToken, now: datetime) -> bool:
+    """Neither revoked nor expired, and whoever owns it may still sign in."""
+    expired = token.expires_at is not None and token.expires_at <= now
+    return token.revoked_at is None and not expired and (token.owner is None or token.owner.is_active)
+
+
+def revoke(name: str) -> bool:
+    """From now on the token is refused; false when it was revoked before. Raises `NotFound`."""
+    if ApiToken.objects.filter(name=name, revoked_at=None).update(revoked_at=Now()):
+        return True
+    if not ApiToken.objects.filter(name=name).exists():
+        raise NotFound(f"there is no token named {name!r}")
+    return False
+
+
+def every() -> list[ApiToken]:
+    """All tokens by name."""
+    return list(ApiToken.objects.order_by("name"))

@@ -1,0 +1,179 @@
+"""The registry of tools: what a tool author writes, and what the rest of the system knows about it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+
+from jobs.errors import InvalidParams, Problem, UnknownTool
+from jobs.limits import Resources
+from jobs.payloads import Json, clean_text
+from jobs.retry import Retry
+from jobs.states import Operation, Priority
+
+ToolFunction = TypeVar("ToolFunction", bound=Callable[..., Any])
+
+NAME = re.compile(r"[a-z][a-z0-9_]*([.-][a-z0-9_]+)*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParentResult:
+    """What a job that this one depends on came to."""
+
+    id: str
+    tool: str
+    status: str
+    result: Json
+
+
+class JobContext(Protocol):
+    """What a running tool is given as `job`."""
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+
+    @property
+    def fence(self) -> int:
+        """The attempt's id: pass it on to outside systems so that they can refuse a superseded attempt."""
+
+    @property
+    def parents(self) -> list[ParentResult]:
+        """The results of the jobs this one depends on, in the order they were named."""
+
+    def progress(
+        self, percent: float, message: str | None = None, *, stage: str | None = None, sub_progress: float | None = None
+    ) -> None:
+        """Report 0..100. Costs about a microsecond, call it as often as you like. Raises `Cancelled` or `TimedOut`."""
+
+    def diagnostic(self, text: str) -> None:
+        """Add a line to the job's diagnostics; at most 1,000 are kept a job."""
+
+    def metadata(self, **values: Json) -> None:
+        """Merge values into the job's metadata."""
+
+    def check(self) -> None:
+        """Raises `Cancelled` or `TimedOut` if the job was told to stop."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """A named kind of work."""
+
+    name: str
+    run: Callable[..., Any]
+    params: type[BaseModel]
+    # True: run(params, job). False: run(**params[, job=job]), the params model was made from the signature.
+    takes_model: bool
+    takes_job: bool
+    result: TypeAdapter[Any] | None = None
+    operation: Operation = Operation.EXECUTION
+    priority: Priority = Priority.MEDIUM
+    timeout_ms: int | None = None
+    retry: Retry | None = None
+    resources: Resources = field(default_factory=Resources)
+    queue: str = "default"
+    description: str = ""
+
+    def validate(self, params: Mapping[str, Any]) -> BaseModel:
+        """The params as the tool's own type. Raises `InvalidParams` with a JSON pointer to each fault."""
+        try:
+            return self.params.model_validate(params)
+        except ValidationError as error:
+            problems = [
+                Problem(
+                    detail=clean_text(fault["msg"], 300),
+                    pointer="/".join(["/params", *(clean_text(str(p), 80) for p in fault["loc"])]),
+                )
+                for fault in error.errors(include_url=False, include_context=False, include_input=False)[:20]
+            ]
+            detail = "; ".join(f"{p.pointer.removeprefix('/params/')}: {p.detail}" for p in problems[:3])
+            raise InvalidParams(f"params do not fit tool {self.name!r}: {detail}", problems) from error
+
+    def arguments(self, params: BaseModel, job: JobContext) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """How to call `run`."""
+        if self.takes_model:
+            return ((params, job) if self.takes_job else (params,)), {}
+        values = {name: getattr(params, name) for name in type(params).model_fields}
+        return (), values | ({"job": job} if self.takes_job else {})
+
+
+_registry: dict[str, Tool] = {}
+
+
+def tool(
+    name: str,
+    *,
+    operation: str = "execution",
+    params: type[BaseModel] | None = None,
+    priority: str = "medium",
+    timeout: float | None = None,
+    retry: Retry | None = None,
+    resources: Resources | None = None,
+    queue: str = "default",
+) -> Callable[[ToolFunction], ToolFunction]:
+    """Register a function as a tool. `timeout` is seconds.
+
+    With `params` the function is called as `run(params, job)`. Without, its own keyword parameters are the params:
+    `def add(a: int, b: int) -> int`. A parameter named `job` gets the `JobContext`. `async def` works too.
+    """
+    if not NAME.fullmatch(name):
+        raise ValueError(f"tool name {name!r}: use lower case letters, digits and . - _, beginning with a letter")
+
+    def register(run: ToolFunction) -> ToolFunction:
+        hints = get_type_hints(run)
+        parameters = inspect.signature(run).parameters
+        result = hints.get("return")
+        known = _registry.get(name)
+        if known is not None and (known.run.__module__, known.run.__qualname__) != (run.__module__, run.__qualname__):
+            raise ValueError(f"tool {name!r} is registered twice: {known.run.__module__} and {run.__module__}")
+        _registry[name] = Tool(
+            name=name,
+            run=run,
+            params=params or _model_of(name, parameters, hints),
+            takes_model=params is not None,
+            takes_job=len(parameters) > 1 if params else "job" in parameters,
+            result=None if result in (None, type(None), Any) else TypeAdapter(result),
+            operation=Operation(operation),
+            priority=Priority(priority),
+            timeout_ms=None if timeout is None else round(timeout * 1000),
+            retry=retry,
+            resources=resources or Resources(),
+            queue=queue,
+            description=inspect.cleandoc(run.__doc__ or "").split("\n\n")[0],
+        )
+        return run
+
+    return register
+
+
+def _model_of(name: str, parameters: Mapping[str, inspect.Parameter], hints: Mapping[str, Any]) -> type[BaseModel]:
+    fields: dict[str, Any] = {
+        key: (hints.get(key, Any), ... if parameter.default is parameter.empty else parameter.default)
+        for key, parameter in parameters.items()
+        if key != "job"
+    }
+    title = "".join(part.title() for part in re.split(r"[._-]", name)) + "Params"
+    return create_model(title, __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def get(name: str) -> Tool:
+    """Raises `UnknownTool`, naming the tools there are."""
+    try:
+        return _registry[name]
+    except KeyError:
+        known = ", ".join(sorted(_registry)) or "none"
+        raise UnknownTool(
+            f"there is no tool {clean_text(name, 100)!r}; registered: {known}",
+            [Problem(detail="unknown tool", pointer="/toolName")],
+        ) from None
+
+
+def every() -> list[Tool]:
+    """All registered tools by name."""
+    return sorted(_registry.values(), key=lambda t: t.name)

@@ -1,0 +1,11 @@
+"""Addresses that programs and load balancers use."""
+
+from django.urls import path
+
+from jobs import api, health
+
+urlpatterns = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("api/v1/", api.urls),
+]

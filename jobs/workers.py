@@ -1,0 +1,74 @@
+"""Who is there to do the work: Celery workers and the dispatcher that leads."""
+
+from __future__ import annotations
+
+import socket
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection
+from django.db.models import Sum
+from django.db.models.functions import Now
+
+from jobs.models import Worker
+
+BEAT = 5.0
+ALIVE_FOR = timedelta(seconds=20)
+# Key of the advisory lock that the leading dispatcher holds: "jobs" in ASCII.
+LEADER_LOCK = 0x6A6F6273
+
+
+def name_of_this(pid: int) -> str:
+    return f"{socket.gethostname()}:{pid}"
+
+
+def appear(pid: int, *, slots: int, queues: list[str]) -> None:
+    """Say that the worker of process `pid` is there."""
+    common: dict[str, Any] = {"slots": slots, "queues": queues, "beat_at": Now(), "stopped_at": None}
+    Worker.objects.update_or_create(
+        name=name_of_this(pid),
+        defaults=common,
+        create_defaults=common | {"host": socket.gethostname(), "pid": pid, "started_at": Now()},
+    )
+
+
+def beat(pid: int) -> None:
+    Worker.objects.filter(name=name_of_this(pid)).update(beat_at=Now())
+
+
+def leave(pid: int) -> None:
+    Worker.objects.filter(name=name_of_this(pid)).update(stopped_at=Now())
+
+
+def alive() -> list[Worker]:
+    """Workers that gave a sign of life lately, by the database clock."""
+    return list(Worker.objects.filter(stopped_at=None, beat_at__gt=Now() - ALIVE_FOR).order_by("name"))
+
+
+def slots_of(queue: str) -> int:
+    """How many processes serve `queue`."""
+    found = Worker.objects.filter(stopped_at=None, beat_at__gt=Now() - ALIVE_FOR, queues__contains=[queue])
+    return found.aggregate(total=Sum("slots"))["total"] or 0
+
+
+def forget_gone() -> int:
+    """Delete workers not heard of for a day."""
+    return Worker.objects.filter(beat_at__lt=Now() - timedelta(days=1)).delete()[0]
+
+
+def lead() -> bool:
+    """Try to become the leading dispatcher; the lock lasts as long as this connection."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LEADER_LOCK])
+        return bool(cursor.fetchone()[0])
+
+
+def dispatcher_alive() -> bool:
+    """Does some dispatcher hold the leader's lock?"""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))",
+            [LEADER_LOCK],
+        )
+        return bool(cursor.fetchone()[0])

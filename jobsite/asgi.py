@@ -1,0 +1,23 @@
+"""What Daphne serves: Django over HTTP, the live hub over websockets."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "jobsite.settings")
+# Under ASGI each request may run in another thread, so kept connections leak; a pool bounds them.
+os.environ.setdefault("JOBSITE_DB_POOL", "1")
+
+from channels.auth import AuthMiddlewareStack
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
+from django.core.asgi import get_asgi_application
+
+http = get_asgi_application()
+
+from dashboard.routing import websocket_urlpatterns  # noqa: E402  (needs the app registry that the line above fills)
+
+application = ProtocolTypeRouter(
+    {
+        "http": http,
+        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+    }
+)

@@ -1,0 +1,223 @@
+"""Settings of the site. Every value an operator may want to change comes from the environment (docs/operations.md)."""
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+import dj_database_url
+from csp.constants import NONE, SELF
+
+from jobsite.embedded import endpoints
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR = Path(os.environ.get("JOBSITE_VAR") or BASE_DIR / "var").resolve()
+LOCAL = endpoints(VAR)
+
+
+def _flag(name: str, default: str = "") -> bool:
+    return os.environ.get(name, default).lower() in {"1", "true", "yes", "on"}
+
+
+def _list(name: str, default: str = "") -> list[str]:
+    return [item.strip() for item in os.environ.get(name, default).split(",") if item.strip()]
+
+
+def _secret_key() -> str:
+    """The key from the environment, else one made on first use and kept in var/ (0600)."""
+    if key := os.environ.get("SECRET_KEY"):
+        return key
+    VAR.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept = VAR / "secret_key"
+    try:
+        descriptor = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return kept.read_text()
+    with os.fdopen(descriptor, "w") as file:
+        key = secrets.token_urlsafe(50)
+        file.write(key)
+    return key
+
+
+SECRET_KEY = _secret_key()
+DEBUG = _flag("DEBUG")
+ALLOWED_HOSTS = _list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = _list("CSRF_TRUSTED_ORIGINS")
+
+INSTALLED_APPS = [
+    "daphne",
+    "jobsite",
+    "dashboard",
+    "jobs",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "channels",
+    "django_htmx",
+    "csp",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "jobsite.urls"
+ASGI_APPLICATION = "jobsite.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- the truth -------------------------------------------------------------------------------------------------------
+DATABASES = {"default": dj_database_url.parse(os.environ.get("DATABASE_URL") or LOCAL.database_url)}
+# The verbs' statements are long: planning them costs more than running them, so they are prepared.
+DATABASES["default"].setdefault("OPTIONS", {}).update(server_side_binding=True, prepare_threshold=3)
+if _flag("JOBSITE_DB_POOL"):
+    DATABASES["default"]["CONN_MAX_AGE"] = 0
+    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 12, "timeout": 10}
+else:
+    DATABASES["default"]["CONN_MAX_AGE"] = None
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- messages --------------------------------------------------------------------------------------------------------
+REDIS_URL = os.environ.get("REDIS_URL") or LOCAL.redis_url
+REDIS_PREFIX = os.environ.get("JOBSITE_REDIS_PREFIX", "jobsite")
+
+# redis-py and kombu spell a unix socket differently.
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=", 1)
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_DISABLE_PREFETCH = True
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "global_keyprefix": f"{REDIS_PREFIX}:celery:",
+    "socket_timeout": 5,
+    "socket_connect_timeout": 5,
+}
+# Celery's Django integration closes connections around every task unless this is set: 91 jobs/s against 270.
+CELERY_DB_REUSE_MAX = 1_000_000_000
+
+# --- people ----------------------------------------------------------------------------------------------------------
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _flag("HTTPS")
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _flag("BEHIND_PROXY") else None
+SECURE_HSTS_SECONDS = 31_536_000 if _flag("HTTPS") else 0
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+
+# --- static files ----------------------------------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATIC_ROOT = VAR / "static"
+_NODE = BASE_DIR / "node_modules"
+STATICFILES_DIRS = [
+    BASE_DIR / "static",
+    *(
+        (f"vendor/{name}", _NODE / folder)
+        for name, folder in {
+            "tabler/css": "@tabler/core/dist/css",
+        }.items()
+        if (_NODE / folder).is_dir()
+    ),
+]
+_COLLECTED = (STATIC_ROOT / "staticfiles.json").exists() or "collectstatic" in sys.argv
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if _COLLECTED
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+# Before the first collectstatic (tests, a developer's first minute) files are served from where they lie.
+WHITENOISE_USE_FINDERS = not _COLLECTED
+
+# --- the job manager ------------------------------------------------------------------------------------------------
+JOBSITE_WORKER_PROCESSES = int(os.environ.get("JOBSITE_WORKER_PROCESSES") or max(2, os.cpu_count() or 2))
+# A running attempt holds a lease that its own process renews; all seconds.
+JOBSITE_LEASE = float(os.environ.get("JOBSITE_LEASE", "15"))
+JOBSITE_BEAT = float(os.environ.get("JOBSITE_BEAT", "2"))
+JOBSITE_SWEEP = float(os.environ.get("JOBSITE_SWEEP", "1"))
+# An admitted attempt that nobody started is rung again after this long.
+JOBSITE_START_TIMEOUT = float(os.environ.get("JOBSITE_START_TIMEOUT", "5"))
+# How long a tool may take to come to an end once it was told to stop, before its process is ended.
+JOBSITE_GRACE = float(os.environ.get("JOBSITE_GRACE", "5"))
+# A child goes on with the next admitted attempt for this long per doorbell.
+JOBSITE_STAY = float(os.environ.get("JOBSITE_STAY", "3"))
+# Folders that tools may read ("path" params); params that point elsewhere are refused.
+JOBSITE_ROOTS = [Path(root).resolve() for root in _list("JOBSITE_ROOTS", str(BASE_DIR))]
+# Modules with @tool functions, besides those in every installed app's `jobtools.py`.
+JOBSITE_TOOLS = ["jobs.builtin.codemap", "jobs.builtin.replay", *_list("JOBSITE_TOOLS")]
+MAX_PAYLOAD = int(os.environ.get("JOBSITE_MAX_PAYLOAD", str(1024 * 1024)))
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_PAYLOAD + 64 * 1024
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
+    "loggers": {"celery": {"level": "INFO"}, "daphne": {"level": "WARNING"}, "django.request": {"level": "ERROR"}},
+}

@@ -1,0 +1,33 @@
+// Elapsed times tick here; the server sends moments, not durations.
+
+/** @param {number} seconds */
+export function duration(seconds) {
+  if (seconds < 10) return `${Math.max(seconds, 0).toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
+
+/** @param {HTMLElement} clock */
+export function tick(clock) {
+  const created = Number(clock.dataset.created);
+  const started = Number(clock.dataset.started);
+  const finished = Number(clock.dataset.finished);
+  const from = started || created;
+  if (!from) return;
+  const text = duration(((finished || Date.now()) - from) / 1000);
+  const shown = started ? text : finished ? "" : `waits ${text}`;
+  if (clock.textContent !== shown) clock.textContent = shown;
+}
+
+export function startClocks() {
+  const all = () => {
+    if (document.hidden) return;
+    for (const clock of document.querySelectorAll("time[data-created]")) {
+      if (clock instanceof HTMLElement) tick(clock);
+    }
+  };
+  setInterval(all, 500);
+  all();
+}

@@ -1,0 +1,56 @@
+// The keyboard, for who prefers it.
+export function startKeys() {
+  let pending = "";
+  const goto = { o: "/", j: "/jobs/", s: "/submit/" };
+  document.addEventListener("keydown", (event) => {
+    const target = event.target;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (target instanceof HTMLElement && target.matches("input, textarea, select, [contenteditable]")) return;
+    const key = event.key;
+    if (pending === "g") {
+      pending = "";
+      const address = goto[/** @type {keyof typeof goto} */ (key)];
+      if (address) location.assign(address);
+      return;
+    }
+    pending = key === "g" ? "g" : "";
+    if (act(key)) event.preventDefault();
+  });
+}
+
+/** @param {string} key */
+function act(key) {
+  if (key === "/") return focus("[data-search]");
+  if (key === "?") {
+    const dialog = document.querySelector("#keys");
+    if (dialog instanceof HTMLDialogElement) dialog.showModal();
+    return true;
+  }
+  if (key === "p") return click(".live");
+  if (key === "c" || key === "r") return focus(`[data-key="${key}"]`);
+  if (key === "j" || key === "k") return move(key === "j" ? 1 : -1);
+  return false;
+}
+
+/** @param {string} selector */
+function focus(selector) {
+  const found = document.querySelector(selector);
+  if (found instanceof HTMLElement) found.focus();
+  return found !== null;
+}
+
+/** @param {string} selector */
+function click(selector) {
+  const found = document.querySelector(selector);
+  if (found instanceof HTMLElement) found.click();
+  return found !== null;
+}
+
+/** @param {number} by */
+function move(by) {
+  const links = [...document.querySelectorAll("tr[data-job] a.name")];
+  const at = links.indexOf(/** @type {Element} */ (document.activeElement));
+  const next = links[at < 0 ? 0 : Math.min(Math.max(at + by, 0), links.length - 1)];
+  if (next instanceof HTMLElement) next.focus();
+  return next !== undefined;
+}

@@ -1,0 +1,177 @@
+import pytest
+from django.db import connection
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs import admission, configuration, dispatcher, lifecycle, rescue
+from jobs.admission import Candidate, choose
+from jobs.lifecycle import Submission
+from jobs.limits import Limits, Resources
+from jobs.models import Attempt, Job, QueueConfig
+from jobs.redis_link import connection as redis_connection
+from jobs.retry import Again
+from tests.factories import admitted, completed, failed, running, submitted
+
+pytestmark = pytest.mark.django_db
+
+
+def allow(slots):
+    configuration.row()
+    QueueConfig.objects.update(max_concurrent_jobs=slots)
+
+
+def order_of_starts():
+    return list(Attempt.objects.order_by("id").values_list("job_id", flat=True))
+
+
+def test_higher_priorities_start_first_and_equal_ones_in_the_order_of_submission():
+    allow(10)
+    wanted = [("l", "low"), ("m2", "medium"), ("c2", "critical"), ("m1", "medium"), ("h", "high"), ("c1", "critical")]
+    lifecycle.submit_many([Submission(tool="test.add", id=name, priority=priority) for name, priority in wanted], by="t")
+    dispatcher.once()
+    assert order_of_starts() == ["c2", "c1", "h", "m2", "m1", "l"]
+
+
+def test_a_job_that_has_waited_longer_than_the_head_start_goes_before_a_more_urgent_one():
+    limits = Limits()
+    wait = limits.head_start_us("critical") - limits.head_start_us("low")
+    low, critical = submitted(priority="low"), submitted(priority="critical")
+    assert critical.rank < low.rank <= critical.rank + wait
+    assert wait == 3 * 600 * 1_000_000
+
+
+def test_jobs_of_one_batch_keep_their_order():
+    allow(50)
+    jobs = lifecycle.submit_many([Submission(tool="test.add") for _ in range(30)], by="t")
+    dispatcher.once()
+    assert order_of_starts() == [job.id for job in jobs]
+
+
+def test_never_more_than_the_limit_are_admitted_or_running():
+    allow(3)
+    for _ in range(8):
+        submitted()
+    assert dispatcher.once().admitted == 3
+    assert dispatcher.once().admitted == 0
+    attempt = Attempt.objects.order_by("id").first()
+    begun = lifecycle.start(attempt.id, worker="w", pid=1, lease=30)
+    assert dispatcher.once().admitted == 0
+    lifecycle.finish(begun, {"isError": False, "content": []}, lifecycle.Usage(), actor="t")
+    assert dispatcher.once().admitted == 1
+    assert Attempt.objects.filter(state__in=["admitted", "running"]).count() == 3
+
+
+def test_memory_in_use_is_never_above_the_limit():
+    allow(10)
+    jobs = lifecycle.submit_many([Submission(tool="test.add", resources=Resources(memory_mb=900)) for _ in range(4)], by="t")
+    assert dispatcher.once().admitted == 2
+    small = submitted(resources=Resources(memory_mb=200))
+    assert dispatcher.once().admitted == 1
+    assert set(order_of_starts()) == {jobs[0].id, jobs[1].id, small.id}
+
+
+needs = st.builds(Resources, memory_mb=st.integers(0, 10), cpu_weight=st.integers(0, 3), disk_mb=st.just(0))
+
+
+@given(st.lists(st.tuples(needs, st.floats(0, 100)), max_size=30), st.integers(0, 10))
+def test_what_is_chosen_fits_is_in_order_and_leaves_out_nothing_that_could_have_started(jobs, slots):
+    room = Resources(memory_mb=12, cpu_weight=4, disk_mb=1)
+    ready = [Candidate(id=str(n), needs=need, waited=waited) for n, (need, waited) in enumerate(jobs)]
+    chosen = [int(i) for i in choose(ready, slots, room)]
+    assert chosen == sorted(chosen)
+    assert len(chosen) <= slots
+    assert sum(ready[i].needs.memory_mb for i in chosen) <= room.memory_mb
+    assert sum(ready[i].needs.cpu_weight for i in chosen) <= room.cpu_weight
+    left = room
+    for job in ready:
+        if int(job.id) in chosen:
+            left = left.less(job.needs)
+        elif len([c for c in chosen if c < int(job.id)]) < slots:
+            assert not job.needs.fits(left) or any(
+                not r.needs.fits(room) or r.waited > admission.PATIENCE for r in ready[: int(job.id)]
+            )
+            if job.waited > admission.PATIENCE:
+                break
+
+
+@pytest.mark.parametrize("jobs", [1, 40])
+def test_a_round_costs_the_same_queries_for_one_and_for_forty_admissions(jobs, django_assert_max_num_queries):
+    allow(100)
+    lifecycle.submit_many([Submission(tool="test.add") for _ in range(jobs)], by="t")
+    with django_assert_max_num_queries(14):  # six of them are the savepoints of a test's transaction
+        done = dispatcher.one_round()
+    assert done.admitted == jobs
+
+
+def test_the_next_jobs_come_from_the_ready_index(django_assert_num_queries):
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("EXPLAIN " + admission._CANDIDATES, [10])
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+    assert "job_ready" in plan
+    assert "Sort" not in plan
+
+
+def test_each_admitted_attempt_rings_and_rings_again_when_nobody_answers(settings):
+    allow(2)
+    submitted()
+    key = f"{settings.REDIS_PREFIX}:celery:default"
+    redis_connection().delete(key)
+    assert dispatcher.one_round().rung == 1
+    assert redis_connection().llen(key) == 1
+    settings.JOBSITE_START_TIMEOUT = -1
+    dispatcher.sweep()
+    assert redis_connection().llen(key) == 2
+    assert Attempt.objects.get().rings == 2
+    redis_connection().delete(key)
+
+
+def test_doorbells_do_not_pile_up_beyond_what_can_be_heard(settings):
+    allow(100)
+    key = f"{settings.REDIS_PREFIX}:celery:default"
+    redis_connection().delete(key)
+    lifecycle.submit_many([Submission(tool="test.add") for _ in range(60)], by="t")
+    done = dispatcher.one_round()
+    assert (done.admitted, done.rung) == (60, 8)
+    redis_connection().delete(key)
+
+
+def test_an_attempt_whose_lease_is_over_is_lost_and_its_job_goes_on():
+    begun = running(lease=-1)
+    assert rescue.rescue_lost() == 1
+    row = Job.objects.get(pk=begun.job.id)
+    assert (row.status, row.loss_count, row.retry_count) == ("pending", 1, 0)
+    assert row.attempts.get().state == "lost"
+    assert rescue.rescue_lost() == 0
+
+
+def test_the_third_loss_in_a_row_ends_the_job():
+    job = submitted()
+    for _ in range(3):
+        Job.objects.filter(pk=job.id).update(gate="open")
+        running(Job.objects.get(pk=job.id), lease=-1)
+        rescue.rescue_lost()
+    row = Job.objects.get(pk=job.id)
+    assert row.status == "failed"
+    assert "3 times in a row" in row.reason
+
+
+def test_a_job_whose_time_has_come_is_let_in():
+    failed(again=Again(delay=0.0001, spends_retry=True))
+    # In a test's one transaction now() stands still, so the time is moved instead.
+    Job.objects.update(run_at="2020-01-01T00:00Z")
+    assert lifecycle.open_due() == 1
+    assert Job.objects.get().gate == "open"
+
+
+def test_a_cancelled_job_is_not_admitted_even_if_it_was_chosen():
+    job = submitted()
+    lifecycle.cancel(job.id, by="t")
+    assert lifecycle.admit([job.id]) == []
+    assert not Attempt.objects.exists()
+
+
+def test_slots_of_finished_and_cancelled_jobs_are_free_again():
+    completed()
+    lifecycle.cancel(admitted().id, by="t")
+    assert admission.in_use() == (0, Resources())

@@ -1,0 +1,32 @@
+"""A pytest plugin: a real PostgreSQL and Redis of this session's own, there before Django reads its settings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from jobsite.embedded import Embedded, endpoints
+
+
+def _start() -> Embedded | None:
+    """With both URLs set, those services are used and nothing is started."""
+    if os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"):
+        return None
+    var = Path(tempfile.mkdtemp(prefix="jobsite-test-"))
+    (var / "static").mkdir()
+    started = Embedded(var, durable=False).__enter__()
+    where = endpoints(var)
+    os.environ |= {"JOBSITE_VAR": str(var), "DATABASE_URL": where.database_url, "REDIS_URL": where.redis_url}
+    return started
+
+
+# On import, because pytest-django reads the settings in the first hook that any plugin could use.
+_embedded = _start()
+
+
+def pytest_unconfigure() -> None:
+    if _embedded is not None:
+        _embedded.stop()
+        shutil.rmtree(_embedded.var, ignore_errors=True)
