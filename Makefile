@@ -9,7 +9,7 @@ NPM := $(if $(HAVE_NODE),npm,PATH="$(CURDIR)/$(VENV)/bin:$$PATH" npm)
 NPX := $(if $(HAVE_NODE),npx,PATH="$(CURDIR)/$(VENV)/bin:$$PATH" npx)
 STATIC := $(shell find static dashboard -name '*.js' -o -name '*.css' -o -name '*.svg' 2>/dev/null)
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock node static bench bench-short bench-setup clean
+.PHONY: help run test lint lock node static bench bench-short clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -70,10 +70,6 @@ bench: $(VENV)/.dev ## all benchmarks
 
 bench-short: $(VENV)/.dev ## a short form of each benchmark, so that none can rot
 	$(VENV)/bin/python -m benchmarks all --short
-
-bench-setup: $(VENV)/.dev ## install the peers that benchmarks compare with, into an environment of their own
-	$(PYTHON) -m venv .venv-peers
-	PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-peers/bin/python -m pip install --quiet --require-hashes -r benchmarks/peers.txt
 
 clean: ## remove what was built; data in var/ stays
 	rm -rf .venv .venv-* node_modules var/static .mypy_cache .ruff_cache .pytest_cache

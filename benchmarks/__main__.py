@@ -12,9 +12,7 @@ from jobsite.embedded import Embedded, endpoints
 
 NAMES = {
     "progress": "what job.progress() costs a tool in a tight loop",
-    "throughput": "no-op jobs a second, beside plain Celery and Celery with django-celery-results",
     "replay": "a recorded workflow replayed, against its lower bound",
-    "live": "from job.progress() in a worker to the changed bar in a real browser",
 }
 
 
