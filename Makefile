@@ -33,7 +33,8 @@ $(VENV)/.node: requirements-node.txt $(VENV)/.runtime
 
 node_modules/.package-lock.json: package-lock.json package.json | $(VENV)/.node
 	@echo "installing browser libraries"
-	$(NPM) ci --no-audit --no-fund --loglevel=error
+	# Not `npm ci`: it refuses locks in which optional packages of other platforms are missing, as they may be on a mirror.
+	$(NPM) install --no-save --no-audit --no-fund --loglevel=error
 	@touch $@
 
 node: node_modules/.package-lock.json ## browser libraries and tools

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from jobs.events import Delta
-from jobs.states import FINAL
 
 MOST_LINES = 200
 
@@ -20,13 +19,11 @@ def is_newer(delta: Delta, than: Delta) -> bool:
 
 
 def merge(kept: Delta | None, news: Delta) -> Delta:
-    """The latest of two reports on one job. Lines of diagnostics add up; a final status is only left by a newer version."""
+    """The latest of two reports on one job. Every move has a newer version, so a late report undoes none; lines add up."""
     if kept is None:
         return news
     lines = [*kept.get("diagnostics", []), *news.get("diagnostics", [])][-MOST_LINES:]
     older, newer = (kept, news) if is_newer(news, kept) else (news, kept)
-    if older.get("status") in FINAL and "status" not in newer and version_of(older)[0] == version_of(newer)[0]:
-        older, newer = newer, older
     # A progress report carries no status: what the last move said stands. It must be of the same version to count.
     merged: dict[str, Any] = {**older, **newer} if version_of(older)[0] == version_of(newer)[0] or "status" in newer else {**newer}
     if lines:
