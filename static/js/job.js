@@ -8,6 +8,8 @@ export function startJob() {
   if (!(page instanceof HTMLElement)) return null;
   /** @type {number | undefined} */
   let timer;
+  /** The newest report: what the server draws may be older than what was already shown. @type {Delta | undefined} */
+  let last;
   const refetch = () => {
     timer ??= window.setTimeout(async () => {
       timer = undefined;
@@ -19,6 +21,7 @@ export function startJob() {
       const shown = page.querySelector("[data-job]");
       // A frame may have overtaken this answer; the page never goes back.
       if (fresh instanceof HTMLElement && shown instanceof HTMLElement && older(fresh, shown)) return refetch();
+      if (fresh instanceof HTMLElement && last) draw(fresh, last);
       if (page.contains(document.activeElement) && document.activeElement?.matches("button")) return refetch();
       page.replaceChildren(...[...part.body.childNodes].map((node) => document.importNode(node, true)));
       page.querySelectorAll("details").forEach((details, place) => {
@@ -35,6 +38,7 @@ export function startJob() {
       if (!(head instanceof HTMLElement)) return;
       for (const delta of deltas) {
         const moved = isNewer(head, delta) && delta.v[0] > Number((head.dataset.v ?? "0").split(",")[0]);
+        if (isNewer(head, delta)) last = last && last.v[0] === delta.v[0] ? { ...last, ...delta } : delta;
         if (draw(head, delta)) append(page, delta.diagnostics ?? []);
         if (moved) refetch();
       }
