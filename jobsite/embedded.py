@@ -132,6 +132,9 @@ class Embedded:
     @staticmethod
     def _end_leftover_redis(socket: Path) -> None:
         """One that a killed process left behind; Redis is not the truth, so nothing is lost."""
+        # The client would try a missing socket again for seconds.
+        if not socket.exists():
+            return
         import redis  # noqa: PLC0415  (the settings import this module; they need no client)
 
         client = redis.Redis(unix_socket_path=str(socket), socket_timeout=2, socket_connect_timeout=2)
