@@ -9,17 +9,27 @@ from typing import Any
 
 import redis
 from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 log = logging.getLogger(__name__)
 
 LIVE_CHANNEL = f"{settings.REDIS_PREFIX}:live"
 POKE_CHANNEL = f"{settings.REDIS_PREFIX}:poke"
+# By itself the client tries again for seconds; a hint is not worth the wait.
+AT_ONCE = Retry(NoBackoff(), 0)
 
 
 @functools.cache
 def connection() -> redis.Redis:
     """A connection that answers within half a second or raises; safe to call from any thread."""
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.5, socket_connect_timeout=0.5, health_check_interval=30)
+    return redis.Redis.from_url(
+        settings.REDIS_URL,
+        socket_timeout=0.5,
+        socket_connect_timeout=0.5,
+        health_check_interval=30,
+        retry=AT_ONCE,
+    )
 
 
 # A forked child must not share its parent's socket.
