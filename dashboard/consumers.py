@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from dashboard.hub import Client, hub
 
 MOST_BYTES = 16 * 1024
-# Messages a client may send in ten seconds; a busy page acknowledges about twelve frames a second.
-MOST_MESSAGES, WINDOW = 300, 10.0
+# Messages a client may send at once, and then each second. A hello is answered by a query, so it counts as several.
+BURST, A_SECOND, HELLO_COUNTS = 300.0, 30.0, 10
 
 
 class _Message(BaseModel):
@@ -25,6 +25,7 @@ class Hello(_Message):
     t: Literal["hello"]
     topic: str = Field(pattern=r"^(jobs|job:[A-Za-z0-9][A-Za-z0-9._:-]{0,63})$")
     ids: list[Annotated[str, Field(max_length=64)]] = Field(default=[], max_length=200)
+    away: int = Field(default=0, ge=0, description="Milliseconds for which the page may have missed changes.")
 
 
 class Ack(_Message):
@@ -35,6 +36,19 @@ class Ack(_Message):
 
 
 _messages: TypeAdapter[Hello | Ack] = TypeAdapter(Annotated[Hello | Ack, Field(discriminator="t")])
+
+
+class Allowance:
+    """A bucket that fills with time: each message takes from it."""
+
+    def __init__(self) -> None:
+        self._left, self._at = BURST, time.monotonic()
+
+    def spend(self, cost: int) -> bool:
+        now = time.monotonic()
+        self._left = min(BURST, self._left + A_SECOND * (now - self._at)) - cost
+        self._at = now
+        return self._left >= 0
 
 
 class LiveConsumer(AsyncWebsocketConsumer):
@@ -48,7 +62,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         if user is None or not user.is_authenticated or session is None:
             await self.close(4401)
             return
-        self._heard: list[float] = []
+        self._allowance = Allowance()
         self.client = Client(send=self._send_text, close=self._close, session_key=session.session_key, user_id=user.pk)
         hub().join(self.client)
 
@@ -59,28 +73,35 @@ class LiveConsumer(AsyncWebsocketConsumer):
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **_: Any) -> None:
         if self.client is None:
             return
-        now = time.monotonic()
-        self._heard = [at for at in self._heard if now - at < WINDOW]
-        self._heard.append(now)
-        if len(self._heard) > MOST_MESSAGES:
-            await self.close(4429)
-            return
-        if text_data is None or len(text_data) > MOST_BYTES:
-            await self.close(4400)
-            return
-        try:
-            message = _messages.validate_json(text_data)
-        except ValidationError:
-            await self.close(4400)
-            return
-        if isinstance(message, Hello):
-            ids = [message.topic.removeprefix("job:")] if message.topic != "jobs" else message.ids
-            await hub().hello(self.client, message.topic, ids)
-        else:
+        message = _parsed(text_data)
+        if not self._allowance.spend(HELLO_COUNTS if isinstance(message, Hello) else 1):
+            await self._refuse(4429)
+        elif message is None:
+            await self._refuse(4400)
+        elif isinstance(message, Ack):
             await hub().ack(self.client, message.n)
+        else:
+            ids = message.ids if message.topic == "jobs" else [message.topic.removeprefix("job:")]
+            await hub().hello(self.client, message.topic, ids, message.away / 1000)
+
+    async def _refuse(self, code: int) -> None:
+        """What the client still sends before it hears of it is not read any more."""
+        if self.client is not None:
+            await hub().leave(self.client)
+            self.client = None
+        await self.close(code)
 
     async def _send_text(self, text: str) -> None:
         await self.send(text_data=text)
 
     async def _close(self, code: int) -> None:
         await self.close(code)
+
+
+def _parsed(text: str | None) -> Hello | Ack | None:
+    if text is None or len(text) > MOST_BYTES:
+        return None
+    try:
+        return _messages.validate_json(text)
+    except ValidationError:
+        return None

@@ -13,7 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -23,10 +23,10 @@ import redis.asyncio
 from channels.db import database_sync_to_async
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from dashboard.access import still_signed_in
-from dashboard.frames import checked, merge
+from dashboard.frames import MOST_LINES, Memory, Weight, checked, merge, with_lines
 from jobs import queries
 from jobs.events import Delta
 from jobs.redis_link import LIVE_CHANNEL
@@ -36,12 +36,16 @@ log = logging.getLogger(__name__)
 # Between two frames at least this long; more when much has changed. Seconds.
 GAP, GAP_UNDER_LOAD, LOAD = 0.08, 0.25, 50
 HEAL_EVERY = 3.0
+# Read again this much, because events are committed in another order than they are timed.
+OVERLAP = 5.0
 CHECK_EVERY = 30.0
 # A client with this many frames on the way gets no more until it acknowledges; after this long it is let go.
 MOST_UNACKED = 20
 SILENT_FOR = 30.0
+MOST_AWAY = 3600.0
 
 ALL = "jobs"
+_AWAY = (DatabaseError, InterfaceError)
 
 
 @dataclass(eq=False)
@@ -56,12 +60,23 @@ class Client:
     ids: list[str] = field(default_factory=list)
     sent: int = 0
     acked: int = 0
-    acked_at: float = field(default_factory=time.monotonic)
+    waiting_since: float = 0.0
     behind: bool = False
+    behind_since: float = 0.0
+    missed: list[str] = field(default_factory=list)
 
     @property
     def full(self) -> bool:
         return self.sent - self.acked >= MOST_UNACKED
+
+    def is_silent(self, now: float) -> bool:
+        return self.sent > self.acked and now - self.waiting_since > SILENT_FOR
+
+    def fall_behind(self, since: float, lines: list[str]) -> None:
+        """Something was not sent: a snapshot makes up for it, and it brings the lines along."""
+        if not self.behind:
+            self.behind, self.behind_since = True, since
+        self.missed = [*self.missed, *lines][-MOST_LINES:]
 
 
 class Hub:
@@ -69,64 +84,124 @@ class Hub:
 
     def __init__(self) -> None:
         self.clients: set[Client] = set()
-        self._changed: dict[str, Delta] = {}
+        self._topics: defaultdict[str, set[Client]] = defaultdict(set)
         self._numbers: defaultdict[str, int] = defaultdict(int)
+        self._memory = Memory()
+        self._changed: dict[str, Delta] = {}
         self._wake = asyncio.Event()
+        self._torn: dict[str, Delta] = {}
+        self._tear = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._healed_to: datetime = timezone.now()
+        self._healed_at = 0.0
 
     # --- sockets -----------------------------------------------------------------------------------------------------
     def join(self, client: Client) -> None:
         """The first socket starts the hub's tasks."""
         self.clients.add(client)
         if not self._tasks:
-            self._healed_to = timezone.now()
-            loops = (self._listen, self._speak, self._heal, self._check)
-            self._tasks = [asyncio.create_task(loop(), name=f"hub{loop.__name__}") for loop in loops]
+            self._healed_at = time.monotonic()
+            loops = (self._listen, self._speak, self._mend, self._heal, self._check)
+            self._tasks = [asyncio.create_task(_kept_up(loop), name=f"hub{loop.__name__}") for loop in loops]
 
     async def leave(self, client: Client) -> None:
         """The last socket ends them: a process that nobody watches is quiet."""
-        self.clients.discard(client)
+        self._forget(client)
         if not self.clients:
             tasks, self._tasks = self._tasks, []
+            self._memory.clear()
+            self._changed, self._torn = {}, {}
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def hello(self, client: Client, topic: str, ids: list[str]) -> None:
-        """The client shows these jobs: give it their state now, and then every change of its topic."""
-        client.topic, client.ids = topic, ids
-        await self._snapshot(client)
+    async def hello(self, client: Client, topic: str, ids: list[str], away: float = 0.0) -> None:
+        """The client shows these jobs: give it their state now, and then every change of its topic.
+
+        `away` is for how many seconds it may have missed changes of other jobs.
+        """
+        if client not in self.clients:
+            return
+        self._unsubscribe(client)
+        client.topic, client.ids, client.missed = topic, ids, []
+        self._topics[topic].add(client)
+        client.behind = False
+        # Whoever does not read gets nothing for asking either.
+        if client.full:
+            client.fall_behind(time.monotonic() - away, [])
+        else:
+            await self._snapshot(client, away)
 
     async def ack(self, client: Client, number: int) -> None:
-        client.acked = max(client.acked, min(number, client.sent))
-        client.acked_at = time.monotonic()
+        if client.acked < number <= client.sent:
+            client.acked, client.waiting_since = number, time.monotonic()
         if client.behind and not client.full:
-            await self._snapshot(client)
+            await self._make_up(client)
 
-    async def _snapshot(self, client: Client) -> None:
-        number = self._numbers[client.topic]
-        deltas = await database_sync_to_async(queries.deltas)(client.ids) if client.ids else []
-        client.behind = False
-        client.sent += 1
-        await self._give(client, orjson.dumps({"t": "snapshot", "n": number, "jobs": deltas}).decode())
+    async def _make_up(self, client: Client) -> None:
+        await self._snapshot(client, time.monotonic() - client.behind_since)
+
+    async def _snapshot(self, client: Client, away: float) -> None:
+        topic, lines, began = client.topic, client.missed, time.monotonic()
+        client.behind, client.missed = False, []
+        try:
+            read = await database_sync_to_async(_state)(client.ids, away if topic == ALL else 0.0)
+        except _AWAY as error:
+            log.warning("a snapshot could not be read, tried again: %s", error)
+            client.missed = [*lines, *client.missed][-MOST_LINES:]
+            client.behind, client.behind_since = True, began - away
+            return
+        if client.topic != topic or client not in self.clients:
+            return
+        deltas = [with_lines(self._memory.newest(delta), [] if topic == ALL else lines) for delta in read]
+        # Numbered after the read: what was sent meanwhile has reached the client already.
+        message = {"t": "snapshot", "n": self._numbers[topic], "jobs": deltas}
+        await self._give(client, orjson.dumps(message).decode())
 
     async def _give(self, client: Client, text: str) -> None:
+        if client.sent == client.acked:
+            client.waiting_since = time.monotonic()
+        client.sent += 1
         # A socket that closes at this moment is taken out by its own consumer.
         with contextlib.suppress(Exception):
             await client.send(text)
 
+    async def _let_go(self, client: Client, code: int) -> None:
+        """Forgotten at once: the socket's own end may take a while."""
+        self._forget(client)
+        with contextlib.suppress(Exception):
+            await client.close(code)
+
+    def _forget(self, client: Client) -> None:
+        self.clients.discard(client)
+        self._unsubscribe(client)
+
+    def _unsubscribe(self, client: Client) -> None:
+        self._topics[client.topic].discard(client)
+        if not self._topics[client.topic]:
+            del self._topics[client.topic]
+            self._numbers.pop(client.topic, None)
+
     # --- what changed ------------------------------------------------------------------------------------------------
     def note(self, delta: Delta) -> None:
-        """Remember for the next frame."""
-        self._changed[delta["id"]] = merge(self._changed.get(delta["id"]), delta)
-        self._wake.set()
+        """Remember for the next frame, unless it is known."""
+        job, weight = delta["id"], self._memory.weigh(delta)
+        if weight is Weight.TORN:
+            self._torn[job] = merge(self._torn.get(job), delta)
+            self._tear.set()
+        elif weight is Weight.NEWS:
+            self._memory.keep(delta)
+            self._changed[job] = merge(self._changed.get(job), delta)
+            self._wake.set()
+        elif delta.get("diagnostics") and job in self._changed:
+            self._changed[job] = merge(self._changed[job], delta)
 
     async def _listen(self) -> None:
         """One subscription. While Redis is away the heal goes on; when it is back, what was missed is read at once."""
         pause = 0.1
         while True:
-            link = redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_timeout=30, socket_connect_timeout=2)
+            link = redis.asyncio.Redis.from_url(
+                settings.REDIS_URL, socket_timeout=30, socket_connect_timeout=2, health_check_interval=10
+            )
             try:
                 async with link.pubsub(ignore_subscribe_messages=True) as pubsub:
                     await pubsub.subscribe(LIVE_CHANNEL)
@@ -154,22 +229,42 @@ class Hub:
             if (delta := checked(item)) is not None:
                 self.note(delta)
 
+    async def _mend(self) -> None:
+        """Progress of a job whose last move was lost on the way: read the job, then let the progress follow."""
+        while True:
+            await self._tear.wait()
+            self._tear.clear()
+            torn, self._torn = self._torn, {}
+            for whole in await _wholes(list(torn)):
+                self.note(whole)
+            for delta in torn.values():
+                # What is still torn belongs to no job, or the database is away: the next report asks again.
+                if self._memory.weigh(delta) is not Weight.TORN:
+                    self.note(delta)
+            await asyncio.sleep(GAP_UNDER_LOAD)
+
     async def _heal(self) -> None:
         while True:
             await asyncio.sleep(HEAL_EVERY)
             await self._catch_up()
+            now = time.monotonic()
+            for client in list(self.clients):
+                if client.is_silent(now):
+                    await self._let_go(client, 4408)
+                elif client.behind and not client.full:
+                    await self._make_up(client)
 
     async def _catch_up(self) -> None:
-        """One query for the whole process: what moved lately, whether or not a message told us."""
-        now = timezone.now()
+        """One read for the whole process: what moved lately, whether or not a message told us."""
+        now = time.monotonic()
         try:
-            # Overlapping, because events are committed in another order than they are timed.
-            for delta in await database_sync_to_async(queries.changed_since)(self._healed_to - timedelta(seconds=5)):
-                self.note(delta)
-        except (DatabaseError, InterfaceError) as error:
+            moved = await database_sync_to_async(_moved)(now - self._healed_at + OVERLAP)
+        except _AWAY as error:
             log.warning("the live pages could not catch up: %s", error)
             return
-        self._healed_to = now
+        self._healed_at = max(self._healed_at, now)
+        for delta in moved:
+            self.note(delta)
 
     async def _check(self) -> None:
         """Whoever signed out, or may not sign in any more, is let go within a minute."""
@@ -182,7 +277,7 @@ class Hub:
         valid = await database_sync_to_async(still_signed_in)({(c.session_key, c.user_id) for c in clients})
         for client in clients:
             if (client.session_key, client.user_id) not in valid:
-                await client.close(4401)
+                await self._let_go(client, 4401)
 
     # --- frames ------------------------------------------------------------------------------------------------------
     async def _speak(self) -> None:
@@ -195,33 +290,56 @@ class Hub:
             await asyncio.sleep(GAP_UNDER_LOAD if len(changed) > LOAD else GAP)
 
     async def _send(self, changed: dict[str, Delta]) -> None:
-        by_topic: defaultdict[str, list[Client]] = defaultdict(list)
-        for client in self.clients:
-            by_topic[client.topic].append(client)
-        for topic, clients in by_topic.items():
+        for topic in list(self._topics):
             deltas = _wanted(topic, changed)
             if not deltas:
                 continue
             self._numbers[topic] += 1
             frame = orjson.dumps({"t": "frame", "n": self._numbers[topic], "jobs": deltas}).decode()
-            for client in clients:
-                await self._offer(client, frame)
+            lines = [] if topic == ALL else deltas[0].get("diagnostics", [])
+            for client in list(self._topics.get(topic, ())):
+                if client.full:
+                    client.fall_behind(time.monotonic(), lines)
+                else:
+                    await self._give(client, frame)
 
-    async def _offer(self, client: Client, frame: str) -> None:
-        if not client.full:
-            client.sent += 1
-            await self._give(client, frame)
-            return
-        client.behind = True
-        if time.monotonic() - client.acked_at > SILENT_FOR:
-            await client.close(4408)
+
+async def _kept_up(loop: Callable[[], Awaitable[None]], pause: float = 1.0) -> None:
+    """A hub that lost one of its loops would leave every page still, so an error only makes it begin again."""
+    while True:
+        try:
+            await loop()
+        except Exception:
+            log.exception("a loop of the hub broke and begins again")
+            await asyncio.sleep(pause)
+
+
+async def _wholes(ids: list[str]) -> list[Delta]:
+    try:
+        found: list[Delta] = await database_sync_to_async(queries.deltas)(ids)
+    except _AWAY as error:
+        log.warning("the live pages could not read: %s", error)
+        return []
+    return found
+
+
+def _moved(seconds: float) -> list[Delta]:
+    """By the database's clock alone: ours may be hours away from it."""
+    return queries.changed_since(Now() - timedelta(seconds=seconds))
+
+
+def _state(ids: list[str], away: float) -> list[Delta]:
+    """These jobs, and what moved while the client was away."""
+    found = {delta["id"]: delta for delta in _moved(min(away, MOST_AWAY) + 1.0)} if away else {}
+    found |= {delta["id"]: delta for delta in queries.deltas(ids)} if ids else {}
+    return list(found.values())
 
 
 def _wanted(topic: str, changed: dict[str, Delta]) -> list[Any]:
     if topic == ALL:
         # Lines of diagnostics are for who looks at the job itself.
         return [{k: v for k, v in delta.items() if k != "diagnostics"} for delta in changed.values()]
-    delta = changed.get(topic.removeprefix("job:")) if topic.startswith("job:") else None
+    delta = changed.get(topic.removeprefix("job:"))
     return [] if delta is None else [delta]
 
 

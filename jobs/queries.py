@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import Count, DurationField, ExpressionWrapper, Min, Q, QuerySet
-from django.db.models.expressions import RawSQL
+from django.db.models.expressions import CombinedExpression, RawSQL
 from django.db.models.functions import Now
 from django.utils.dateparse import parse_datetime
 
 from jobs import configuration, workers
 from jobs.errors import InvalidRequest, NotFound, Problem
 from jobs.events import Delta, delta_of
+from jobs.limits import Limits, Resources
 from jobs.models import Attempt, Dependency, Event, Job
 from jobs.payloads import clean_text
 from jobs.states import LIVE_ATTEMPT, Gate, Status
@@ -184,8 +185,8 @@ def deltas(ids: Collection[str]) -> list[Delta]:
     return [delta_of(job) for job in Job.objects.defer(*PAYLOADS).filter(pk__in=wanted)]
 
 
-def changed_since(moment: datetime) -> list[Delta]:
-    """Jobs that made a move since then, and all that run: what heals a lost message."""
+def changed_since(moment: datetime | CombinedExpression) -> list[Delta]:
+    """Jobs that made a move since then, and all that run: what heals a lost message. `Now() - ...` is the database's clock."""
     moved = Event.objects.filter(at__gte=moment).order_by("-at").values_list("job_id", flat=True)[: MOST_CHANGED * 4]
     ids = list(dict.fromkeys(moved))[:MOST_CHANGED]
     jobs = Job.objects.defer(*PAYLOADS).filter(Q(pk__in=ids) | Q(status=Status.RUNNING))[: 2 * MOST_CHANGED]
@@ -231,8 +232,7 @@ def why_pending(job: Job) -> Why | None:
     if job.status != Status.PENDING:
         return None
     if job.current_attempt_id is not None:
-        text = "It was given a slot and starts as soon as a worker process takes it."
-        return Why(reason="starting", text=text, since=job.updated_at, blockers=[])
+        return _why_not_started(job)
     if job.gate == Gate.DEPENDENCIES:
         unmet = Dependency.objects.filter(job=job, met_at=None).order_by("position").values_list("parent_id", flat=True)
         blockers = list(unmet[:MOST])
@@ -245,6 +245,14 @@ def why_pending(job: Job) -> Why | None:
     return _why_ready_waits(job)
 
 
+def _why_not_started(job: Job) -> Why:
+    if not workers.alive():
+        text = "It was given a slot, but no worker is running to take it."
+        return Why(reason="no_worker", text=text, since=job.updated_at, blockers=[])
+    text = "It was given a slot and starts as soon as a worker process takes it."
+    return Why(reason="starting", text=text, since=job.updated_at, blockers=[])
+
+
 def _why_ready_waits(job: Job) -> Why:
     if not workers.dispatcher_alive():
         text = "No dispatcher is running, so nothing is started."
@@ -254,11 +262,29 @@ def _why_ready_waits(job: Job) -> Why:
         .filter(Q(rank__lt=job.rank) | Q(rank=job.rank, pk__lt=job.pk))
         .count()
     )
-    holders = list(Attempt.objects.filter(state__in=LIVE_ATTEMPT).order_by("id").values_list("job_id", flat=True)[:MOST])
-    limit = configuration.limits().max_concurrent
-    place = f"number {ahead + 1} in line"
-    if len(holders) >= limit:
-        text = f"All {limit} slots are taken; it is {place}."
-    else:
-        text = f"It is {place}; what it needs (memory, CPU, disk) is not free yet, or it is being started."
-    return Why(reason="capacity", text=text, since=job.gate_since, blockers=holders)
+    live = Attempt.objects.filter(state__in=LIVE_ATTEMPT).order_by("id")
+    held = list(live.values_list("job_id", "memory_mb", "cpu_weight", "disk_mb"))
+    used = Resources(memory_mb=sum(h[1] for h in held), cpu_weight=sum(h[2] for h in held), disk_mb=sum(h[3] for h in held))
+    text = _shortage(job, len(held), used, configuration.limits())
+    since, blockers = job.gate_since, [h[0] for h in held[:MOST]]
+    if text:
+        return Why(reason="capacity", text=f"{text}; it is number {ahead + 1} in line.", since=since, blockers=blockers)
+    text = "It is being started." if not ahead else f"It is number {ahead + 1} in line and is started in its turn."
+    return Why(reason="queued", text=text, since=since, blockers=[])
+
+
+def _shortage(job: Job, taken: int, used: Resources, limits: Limits) -> str:
+    """Which limit is reached, with its numbers; "" when the job would fit now."""
+    if taken >= limits.max_concurrent:
+        return f"{taken} of {limits.max_concurrent} slots are taken"
+    room = limits.resources.less(used)
+    short = [
+        f"it needs {needs:g} {name}, and {max(0, free):g} of {most:g} are free"
+        for name, needs, free, most in (
+            ("MB of memory", job.memory_mb, room.memory_mb, limits.resources.memory_mb),
+            ("of cpu weight", job.cpu_weight, room.cpu_weight, limits.resources.cpu_weight),
+            ("MB of disk", job.disk_mb, room.disk_mb, limits.resources.disk_mb),
+        )
+        if needs > free
+    ]
+    return " and ".join(short).capitalize() if short else ""

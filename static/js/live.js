@@ -10,7 +10,8 @@ export function connect(part) {
   /** @type {WebSocket | null} */
   let socket = null;
   let paused = false;
-  let heard = 0;
+  // The page was drawn by the server about when its navigation began: from then on it may have missed changes.
+  let heard = performance.timeOrigin;
   let received = 0;
   let number = -1;
   let wait = 500;
@@ -27,7 +28,10 @@ export function connect(part) {
     if (button instanceof HTMLElement) button.dataset.live = state;
     if (text && text.textContent !== words) text.textContent = words;
   };
-  const hello = () => socket?.send(JSON.stringify({ t: "hello", topic: part.topic, ids: part.ids().slice(0, 200) }));
+  const hello = () => {
+    const away = Math.max(0, Math.round(Date.now() - heard));
+    socket?.send(JSON.stringify({ t: "hello", topic: part.topic, ids: part.ids().slice(0, 200), away }));
+  };
 
   const open = () => {
     if (socket || paused) return;
@@ -43,10 +47,10 @@ export function connect(part) {
     socket.onmessage = (event) => {
       const message = JSON.parse(event.data);
       received += 1;
-      heard = Date.now();
       socket?.send(JSON.stringify({ t: "ack", n: received }));
       // Frames are numbered: after a gap the whole state is asked for.
       if (message.t === "frame" && number >= 0 && message.n > number + 1) hello();
+      heard = Date.now();
       number = message.n;
       part.show(message.jobs);
     };
@@ -84,7 +88,7 @@ export function connect(part) {
     else open();
   });
   setInterval(() => {
-    if (socket?.readyState === WebSocket.OPEN && heard && !paused) {
+    if (socket?.readyState === WebSocket.OPEN && !paused) {
       const age = Math.round((Date.now() - heard) / 1000);
       say("on", age > 5 ? `live, quiet for ${age} s` : "live");
     }

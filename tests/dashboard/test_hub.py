@@ -1,6 +1,7 @@
 import asyncio
 import json
 import time
+from unittest.mock import patch
 
 import pytest
 import pytest_asyncio
@@ -11,7 +12,7 @@ from django.db import connections
 from django.test import Client
 
 from dashboard.consumers import LiveConsumer
-from dashboard.hub import hub
+from dashboard.hub import _kept_up, hub
 from jobs import lifecycle, redis_link
 from tests.factories import running, submitted
 
@@ -122,7 +123,7 @@ async def test_a_client_that_does_not_acknowledge_gets_no_more_than_it_can_take_
     await heard(talk, lambda m: m["t"] == "snapshot")
     mine = next(iter(hub().clients))
     mine.sent = mine.acked + 20
-    hub().note({"id": job.id, "v": [99, 0], "progress": 5.0})
+    hub().note({"id": job.id, "v": [99, 0], "status": "running", "progress": 5.0})
     for _ in range(100):
         if mine.behind:
             break
@@ -131,4 +132,65 @@ async def test_a_client_that_does_not_acknowledge_gets_no_more_than_it_can_take_
     await say(talk, t="ack", n=mine.sent)
     await heard(talk, lambda m: m["t"] == "snapshot")
     assert not mine.behind
+    await talk.disconnect()
+
+
+async def test_progress_of_a_job_whose_start_was_never_heard_brings_its_status_along():
+    talk = await socket()
+    job = await sync_to_async(submitted)()
+    await say(talk, t="hello", topic="jobs", ids=[job.id])
+    await heard(talk, lambda m: m["t"] == "snapshot")
+    with patch("jobs.redis_link.publish", return_value=False):
+        begun = await sync_to_async(running)(job)
+    hub().note({"id": job.id, "v": (begun.job.version, 7), "progress": 7.0})
+    frame = await heard(talk, lambda m: m["t"] == "frame" and any(d["v"] == [begun.job.version, 7] for d in m["jobs"]))
+    assert [(d["status"], d["progress"]) for d in frame["jobs"]] == [("running", 7.0)]
+    await talk.disconnect()
+
+
+async def test_a_page_that_was_away_hears_of_the_jobs_that_came_meanwhile():
+    talk = await socket()
+    job = await sync_to_async(submitted)()
+    await say(talk, t="hello", topic="jobs", ids=[], away=20_000)
+    snapshot = await heard(talk, lambda m: m["t"] == "snapshot")
+    assert [d["id"] for d in snapshot["jobs"]] == [job.id]
+    await talk.disconnect()
+
+
+async def test_a_quiet_system_sends_nothing_again():
+    talk = await socket()
+    job = await sync_to_async(submitted)()
+    await say(talk, t="hello", topic="jobs", ids=[job.id], away=20_000)
+    await heard(talk, lambda m: m["t"] == "snapshot")
+    await hub()._catch_up()
+    while not await talk.receive_nothing(timeout=0.5):
+        await talk.receive_from()
+    await hub()._catch_up()
+    assert await talk.receive_nothing(timeout=0.5)
+    await talk.disconnect()
+
+
+async def test_a_loop_that_breaks_begins_again():
+    broken, again = asyncio.Event(), asyncio.Event()
+
+    async def loop():
+        if not broken.is_set():
+            broken.set()
+            raise ValueError("broken")
+        again.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(_kept_up(loop, pause=0.01))
+    await asyncio.wait_for(again.wait(), 5)
+    task.cancel()
+
+
+async def test_a_flood_closes_the_socket():
+    talk = await socket()
+    for _ in range(40):
+        await say(talk, t="hello", topic="jobs")
+    until = time.monotonic() + 5
+    while (message := await talk.receive_output(timeout=until - time.monotonic()))["type"] != "websocket.close":
+        pass
+    assert message["code"] == 4429
     await talk.disconnect()
