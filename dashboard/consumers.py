@@ -86,10 +86,10 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def _refuse(self, code: int) -> None:
         """What the client still sends before it hears of it is not read any more."""
-        if self.client is not None:
-            await hub().leave(self.client)
-            self.client = None
+        client, self.client = self.client, None
         await self.close(code)
+        if client is not None:
+            await hub().leave(client)
 
     async def _send_text(self, text: str) -> None:
         await self.send(text_data=text)

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -110,9 +110,7 @@ class Hub:
             tasks, self._tasks = self._tasks, []
             self._memory.clear()
             self._changed, self._torn = {}, {}
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _ended(tasks)
 
     async def hello(self, client: Client, topic: str, ids: list[str], away: float = 0.0) -> None:
         """The client shows these jobs: give it their state now, and then every change of its topic.
@@ -312,6 +310,15 @@ async def _kept_up(loop: Callable[[], Awaitable[None]], pause: float = 1.0) -> N
         except Exception:
             log.exception("a loop of the hub broke and begins again")
             await asyncio.sleep(pause)
+
+
+async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancelled until it takes: a connect of the Redis client may swallow the first."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.2)
 
 
 async def _wholes(ids: list[str]) -> list[Delta]:
