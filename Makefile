@@ -9,7 +9,7 @@ NPM := $(if $(HAVE_NODE),npm,PATH="$(CURDIR)/$(VENV)/bin:$$PATH" npm)
 NPX := $(if $(HAVE_NODE),npx,PATH="$(CURDIR)/$(VENV)/bin:$$PATH" npx)
 STATIC := $(shell find static dashboard -name '*.js' -o -name '*.css' -o -name '*.svg' 2>/dev/null)
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock node static bench bench-short clean
+.PHONY: help run test lint lock node static bench bench-short bench-setup clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -62,9 +62,17 @@ lint: $(VENV)/.dev node_modules/.package-lock.json ## every check that needs no 
 	$(NPX) --no-install tsc --project tsconfig.json
 
 lock: $(VENV)/.dev ## lock the versions again
-	for name in requirements requirements-dev requirements-node; do \
+	for name in requirements requirements-dev requirements-node benchmarks/peers; do \
 	  $(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet $$name.in -o $$name.txt; \
 	done
+
+.venv-peers/.done: benchmarks/peers.txt
+	@echo "installing the peers to measure beside"
+	@$(PYTHON) -m venv .venv-peers
+	PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-peers/bin/python -m pip install --quiet --require-hashes -r benchmarks/peers.txt
+	@touch $@
+
+bench-setup: .venv-peers/.done ## the peers that the benchmarks measure beside
 
 bench: $(VENV)/.dev ## all benchmarks
 	$(VENV)/bin/python -m benchmarks all

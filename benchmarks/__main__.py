@@ -11,6 +11,7 @@ from pathlib import Path
 from jobsite.embedded import Embedded, endpoints
 
 NAMES = {
+    "throughput": "no-op jobs a second, beside Celery, Celery with results, procrastinate and django-tasks-db",
     "progress": "what job.progress() costs a tool in a tight loop",
     "replay": "a recorded workflow replayed, against its lower bound",
 }

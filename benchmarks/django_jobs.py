@@ -15,21 +15,28 @@ from jobs.models import Attempt, Job  # noqa: E402
 
 
 def submit_and_wait(tool: str, params: dict[str, object], count: int) -> dict[str, object]:
-    """Submit `count` jobs as one batch; how long submitting took, and from the first start to the last finish (database times)."""
+    """Submit `count` jobs as one batch; how long submitting took, and and until the last was done; from the first start to the last finish by the database."""
     began = time.perf_counter()
     jobs = lifecycle.submit_many([lifecycle.Submission(tool=tool, params=params, batch="bench") for _ in range(count)], by="bench")
     submitting = time.perf_counter() - began
     ids = [job.id for job in jobs]
     until = time.monotonic() + 300
-    while Job.objects.filter(pk__in=ids, finished_at=None).exists():
+    # Of the newest first, which are the last to end: the look must not cost the measured database anything.
+    left = ids[::-1]
+    while left:
         if time.monotonic() > until:
             raise TimeoutError("the jobs did not finish within 300 s")
-        time.sleep(0.1)
+        if Job.objects.filter(pk=left[0], finished_at=None).exists():
+            time.sleep(0.005)
+        else:
+            left = list(Job.objects.filter(pk__in=left, finished_at=None).values_list("pk", flat=True))
+    whole = time.perf_counter() - began
     times = Attempt.objects.filter(job__in=ids).values_list("started_at", "finished_at")
     last, first = max(end for _, end in times), min(start for start, _ in times)
     done = Job.objects.filter(pk__in=ids, status="completed")
     return {
         "submit_s": submitting,
+        "whole_s": whole,
         "run_s": (last - first).total_seconds(),
         "completed": done.count(),
         "results": list(done.values_list("result__structuredContent__result", flat=True)[:3]),

@@ -10,7 +10,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,13 +37,49 @@ def free_port() -> int:
         return port
 
 
+def named(database: str) -> str:
+    """The URL of a database on the server of DATABASE_URL."""
+    parts = urlsplit(os.environ["DATABASE_URL"])
+    return f"{parts.scheme}://{parts.netloc}/{database}" + (f"?{parts.query}" if parts.query else "")
+
+
+def create(database: str) -> None:
+    with psycopg.connect(named("postgres"), autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {database}")
+
+
+def drop(database: str) -> None:
+    with psycopg.connect(named("postgres"), autocommit=True) as server:
+        server.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
+
+
+@contextmanager
+def scratch_database() -> Iterator[str]:
+    """The URL of a database that is dropped at the end."""
+    database = f"scratch_{os.getpid()}_{time.monotonic_ns() % 10**9}"
+    create(database)
+    try:
+        yield named(database)
+    finally:
+        drop(database)
+
+
+def stopped(process: subprocess.Popen[bytes]) -> None:
+    """By SIGTERM, and by force after a while."""
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 class Stack:
     """Jobsite's processes against the servers of DATABASE_URL and REDIS_URL, in a database that is dropped at the end."""
 
     def __init__(self, *, web: bool = False, worker_processes: int = 2, slots: int = 5, **env: str) -> None:
         self.name = f"stack_{os.getpid()}_{time.monotonic_ns() % 10**9}"
-        self._server = os.environ["DATABASE_URL"]
-        self.database_url = self._named(self.name)
+        self.database_url = named(self.name)
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.env = os.environ | {
@@ -57,13 +94,8 @@ class Stack:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.logs = Path(tempfile.mkdtemp(prefix="jobsite-logs-"))
 
-    def _named(self, database: str) -> str:
-        parts = urlsplit(self._server)
-        return f"{parts.scheme}://{parts.netloc}/{database}" + (f"?{parts.query}" if parts.query else "")
-
     def __enter__(self) -> Stack:
-        with psycopg.connect(self._named("postgres"), autocommit=True) as server:
-            server.execute(f"CREATE DATABASE {self.name}")
+        create(self.name)
         try:
             self.manage("migrate", "--verbosity", "0")
             self.start("dispatcher", [sys.executable, "manage.py", "dispatcher"])
@@ -123,13 +155,6 @@ class Stack:
         """Stop by SIGTERM in the order of dependence, then drop the database."""
         for name in ("web", "worker", "dispatcher"):
             process = self.processes.pop(name, None)
-            if process is None:
-                continue
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        with psycopg.connect(self._named("postgres"), autocommit=True) as server:
-            server.execute(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
+            if process is not None:
+                stopped(process)
+        drop(self.name)

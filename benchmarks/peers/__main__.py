@@ -1,0 +1,15 @@
+"""`python -m benchmarks.peers migrate|worker|send N`, for the peer named by BENCH_PEER."""
+
+import sys
+
+from benchmarks.peers.app import PEER, call_command, send
+
+match sys.argv[1:]:
+    case ["migrate"]:
+        call_command("migrate", verbosity=0)
+    case ["worker"] if PEER == "procrastinate":
+        call_command("procrastinate", "worker", concurrency=16, fetch_job_polling_interval=1, listen_notify=True)
+    case ["worker"]:
+        call_command("db_worker", interval=0.01, no_startup_delay=True, no_reload=True)
+    case ["send", number]:
+        send(int(number))
