@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import tempfile
@@ -12,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.form import Goal, Report
-from benchmarks.stack import ROOT, Stack, scratch_database, stopped, wait_until
 from benchmarks.progress import run_jobs
+from benchmarks.stack import ROOT, Stack, scratch_database, stopped
 
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
 WORKERS = 2
@@ -79,12 +78,11 @@ def _run(env: dict[str, str], *arguments: str) -> str:
 
 @contextmanager
 def _workers(name: str, env: dict[str, str], folder: Path) -> Iterator[None]:
-    started = []
     with (folder / "log").open("ab") as log:
-        for command in _commands(name):
-            started.append(
-                subprocess.Popen([str(PEERS), "-m", *command], cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True)
-            )
+        started = [
+            subprocess.Popen([str(PEERS), "-m", *command], cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True)
+            for command in _commands(name)
+        ]
     try:
         yield
     finally:

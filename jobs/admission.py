@@ -6,16 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db import connection
-from django.db.models import Count, Sum
 
 from jobs.limits import Limits, Resources
-from jobs.models import Attempt
-from jobs.states import LIVE_ATTEMPT
 
 # A job that does not fit lets smaller ones pass for this long after its submission; then room is kept for it. Seconds.
 PATIENCE = 30.0
 # How many ready jobs one round looks at beyond the free slots, for smaller ones that fit.
-LOOK_AHEAD = 100
+FIRST_LOOK, LOOK_AHEAD = 4, 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +38,37 @@ def choose(ready: Iterable[Candidate], slots: int, room: Resources) -> list[str]
     return chosen
 
 
-def in_use() -> tuple[int, Resources]:
-    """Slots and resources held by live attempts, computed from their rows."""
-    totals = Attempt.objects.filter(state__in=LIVE_ATTEMPT).aggregate(
-        slots=Count("id"), memory=Sum("memory_mb"), cpu=Sum("cpu_weight"), disk=Sum("disk_mb")
-    )
-    used = Resources(memory_mb=totals["memory"] or 0, cpu_weight=totals["cpu"] or 0, disk_mb=totals["disk"] or 0)
-    return totals["slots"], used
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What a round has to do, read at once: so an idle round is one query."""
+
+    unsettled: bool
+    due: bool
+    ready: bool
+    live: int  # attempts that hold a slot
+    waiting: int  # of these, not started yet
+    used: Resources
+    config: str | None  # the version of the configuration's row
+
+
+_OUTLOOK = """
+SELECT EXISTS (SELECT 1 FROM jobs_job WHERE unsettled),
+    EXISTS (SELECT 1 FROM jobs_job WHERE status = 'pending' AND gate = 'time' AND run_at <= now()),
+    EXISTS (SELECT 1 FROM jobs_job
+        WHERE status = 'pending' AND gate = 'open' AND current_attempt_id IS NULL AND kind = 'task'),
+    (SELECT xmin::text FROM jobs_queueconfig),
+    count(*), count(*) FILTER (WHERE state = 'admitted'),
+    COALESCE(sum(memory_mb), 0)::bigint, COALESCE(sum(cpu_weight), 0), COALESCE(sum(disk_mb), 0)::bigint
+FROM jobs_attempt WHERE state IN ('admitted', 'running')
+"""
+
+
+def outlook() -> Outlook:
+    with connection.cursor() as cursor:
+        cursor.execute(_OUTLOOK)
+        unsettled, due, ready, config, live, waiting, memory, cpu, disk = cursor.fetchone()
+    used = Resources(memory_mb=memory, cpu_weight=cpu, disk_mb=disk)
+    return Outlook(unsettled=unsettled, due=due, ready=ready, live=live, waiting=waiting, used=used, config=config)
 
 
 # Served by the partial index job_ready: its first rows are the answer, however many jobs wait.
@@ -68,10 +89,15 @@ def candidates(most: int) -> list[Candidate]:
         ]
 
 
-def next_jobs(limits: Limits) -> list[str]:
+def next_jobs(limits: Limits, now: Outlook) -> list[str]:
     """The ids of the jobs that may start now, in order."""
-    running, used = in_use()
-    slots = limits.max_concurrent - running
+    slots = limits.max_concurrent - now.live
     if slots <= 0:
         return []
-    return choose(candidates(slots + LOOK_AHEAD), slots, limits.resources.less(used))
+    room = limits.resources.less(now.used)
+    # Mostly the first ones fit; only when they do not is it worth to look further.
+    first = candidates(slots + FIRST_LOOK)
+    chosen = choose(first, slots, room)
+    if len(chosen) == slots or len(first) < slots + FIRST_LOOK:
+        return chosen
+    return choose(candidates(slots + LOOK_AHEAD), slots, room)

@@ -20,9 +20,21 @@ def _from_environment() -> dict[str, object]:
     return {"max_concurrent_jobs": int(maximum)} if maximum else {}
 
 
-def limits() -> Limits:
-    """What holds right now. One query."""
-    config = row()
+_read: dict[str, Limits] = {}
+
+
+def limits(stamp: str | None = None) -> Limits:
+    """What holds right now. One query; none when `stamp`, the row version that the caller saw, was read before."""
+    if stamp is not None and stamp in _read:
+        return _read[stamp]
+    found = _limits_of(row())
+    if stamp is not None:
+        _read.clear()
+        _read[stamp] = found
+    return found
+
+
+def _limits_of(config: QueueConfig) -> Limits:
     return Limits(
         max_concurrent=config.max_concurrent_jobs,
         weights=config.priority_weights,

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 # Without a poke it looks again after this long; seconds.
 IDLE_WAIT = 1.0
 STANDBY_WAIT = 2.0
+# With more attempts than this waiting for a process, rounds come at this pace; seconds.
+AHEAD, PACE = 8, 0.015
 # Levels of failed dependents that one round goes down; the next round goes on.
 SETTLE_DEPTH = 50
 
@@ -29,6 +31,7 @@ class Round:
     due: int
     admitted: int
     rung: int
+    waiting: int  # admitted, and not started when the round was over
 
     @property
     def busy(self) -> bool:
@@ -38,16 +41,24 @@ class Round:
 
 def one_round() -> Round:
     """Settle, open, admit, ring. A fixed number of queries, however many jobs wait."""
+    now = admission.outlook()
+    settled = _settle() if now.unsettled else 0
+    due = lifecycle.open_due() if now.due else 0
+    admitted = []
+    if now.ready or settled or due:
+        admitted = lifecycle.admit(admission.next_jobs(configuration.limits(now.config), now))
+    rung = doorbell.ring((job.current_attempt_id or 0, job.queue, job.timeout_ms) for job in admitted)
+    return Round(settled=settled, due=due, admitted=len(admitted), rung=rung, waiting=now.waiting + len(admitted))
+
+
+def _settle() -> int:
     settled = 0
     for _ in range(SETTLE_DEPTH):
         moved = lifecycle.settle()
         settled += moved
         if not moved:
             break
-    due = lifecycle.open_due()
-    admitted = lifecycle.admit(admission.next_jobs(configuration.limits()))
-    rung = doorbell.ring((job.current_attempt_id or 0, job.queue, job.timeout_ms) for job in admitted)
-    return Round(settled=settled, due=due, admitted=len(admitted), rung=rung)
+    return settled
 
 
 def sweep() -> None:
@@ -83,7 +94,11 @@ class Dispatcher:
             return
         log.info("this dispatcher leads")
         while not self.stopping:
-            if not one_round().busy:
+            done = one_round()
+            # Every process of the workers has its next attempt waiting already: a round for each job would be wasted.
+            if done.waiting > AHEAD:
+                time.sleep(PACE)
+            if not done.busy:
                 self._await_poke()
             if time.monotonic() - self._swept >= settings.JOBSITE_SWEEP:
                 self._swept = time.monotonic()

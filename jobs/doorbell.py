@@ -19,7 +19,7 @@ from jobs.redis_link import connection
 log = logging.getLogger(__name__)
 
 TASK = "jobs.run_attempt"
-# With fewer processes known (none has said hello yet) this many doorbells may lie in a queue.
+# With no process known (none has said hello yet) this many doorbells may lie in a queue.
 LEAST = 8
 
 Chime = tuple[int, str, int]  # attempt id, queue, the attempt's time-out in ms
@@ -40,23 +40,32 @@ def unanswered() -> list[Chime]:
 def ring(chimes: Iterable[Chime]) -> int:
     """Publish doorbells; returns how many went out. Never raises for Redis: what was not rung is rung again later.
 
-    A child that hears any doorbell goes on with whatever is admitted, so more doorbells than processes are noise: under
-    load they would pile up faster than they are heard.
+    Only idle processes need one: a busy child takes the next admitted attempt at its end, or rings in its place when it has
+    stayed long enough. More doorbells would pile up and call children for nothing.
     """
     by_queue: dict[str, list[Chime]] = defaultdict(list)
     for chime in chimes:
         by_queue[chime[1]].append(chime)
     rung: list[int] = []
     try:
-        for queue, waiting in by_queue.items():
-            enough = max(LEAST, 2 * workers.slots_of(queue)) - _lying_in(queue)
-            for attempt_id, _, timeout_ms in waiting[: max(0, enough)]:
+        for row in execute(_HANDS, {"queues": list(by_queue), "patience": workers.ALIVE_FOR.total_seconds()}) if by_queue else ():
+            idle = row["slots"] - row["running"] if row["slots"] else LEAST
+            waiting = by_queue[row["queue"]]
+            for attempt_id, queue, timeout_ms in waiting[: max(0, idle - _lying_in(row["queue"]))]:
                 send(attempt_id, queue, timeout_ms)
                 rung.append(attempt_id)
     except (redis.RedisError, OperationalError) as error:
         log.warning("doorbells wait for Redis: %s", error)
     lifecycle.note_rung(rung)
     return len(rung)
+
+
+_HANDS = """
+SELECT queue, COALESCE((SELECT sum(slots) FROM jobs_worker w WHERE w.stopped_at IS NULL AND w.queues @> to_jsonb(queue)
+        AND w.beat_at > now() - make_interval(secs => %(patience)s)), 0)::int AS slots,
+    (SELECT count(*) FROM jobs_attempt a WHERE a.state = 'running' AND a.queue = q.queue)::int AS running
+FROM unnest(%(queues)s::text[]) AS q(queue)
+"""
 
 
 def _lying_in(queue: str) -> int:

@@ -76,10 +76,8 @@ def announce(deltas: Iterable[Delta], *, poke: bool = False) -> None:
     """After the commit: tell the live pages, and wake the dispatcher if `poke`. Losing this costs latency only."""
     payload = orjson.dumps(list(deltas))
 
-    def publish() -> None:
-        if payload != b"[]":
-            redis_link.publish(redis_link.LIVE_CHANNEL, payload)
-        if poke:
-            redis_link.publish(redis_link.POKE_CHANNEL, b"1")
-
-    transaction.on_commit(publish)
+    messages = [(redis_link.LIVE_CHANNEL, payload)] if payload != b"[]" else []
+    if poke:
+        messages.append((redis_link.POKE_CHANNEL, b"1"))
+    if messages:
+        transaction.on_commit(lambda: redis_link.publish_all(messages))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import logging
 import os
@@ -16,12 +17,12 @@ from typing import Any
 
 import orjson
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import DatabaseError, InterfaceError, connection
 from pydantic import BaseModel
 
 from jobs import doorbell, lifecycle, tools, workers
 from jobs.errors import Cancelled, Category, Interrupted, Stopped, Superseded, TimedOut, Transient, classify
-from jobs.lifecycle import Failure, Running, Usage
+from jobs.lifecycle import Failure, Next, Running, Usage
 from jobs.models import Job
 from jobs.payloads import Json, clean_text, shown, storable
 from jobs.pulse import WAKE_SIGNAL, Pulse, going_down
@@ -35,7 +36,8 @@ MAX_RESULT = 8 * 1024 * 1024
 MAX_RESULT_TEXT = 4000
 MAX_TRACEBACK = 20_000
 
-Ending = Callable[[], Job | None]
+# Writes how a run came to its end; starts the next attempt with it where that is wished for.
+Ending = Callable[[Next | None], Job | None]
 
 _pulse = Pulse()
 
@@ -48,40 +50,44 @@ def answer(attempt_id: int, queue: str, limit: float) -> int:
     The price of a Celery message is paid once for many short jobs. A stale doorbell is as good as any to begin with.
     """
     began = time.monotonic()
-    running = _begin(attempt_id) or _next(queue, limit)
+    child = _this_child()
+    running = lifecycle.start(attempt_id, child) if not going_down() else None
+    if running is None and (wish := _wish(child, queue, limit)):
+        running = lifecycle.start_next(wish)
     count = 0
     while running is not None:
         ending = run(running)
         count += 1
-        staying = time.monotonic() - began < settings.JOBSITE_STAY and not going_down()
-        running = _end_and_go_on(ending, queue if staying else None, limit - (time.monotonic() - began))
+        staying = time.monotonic() - began < settings.JOBSITE_STAY
+        wish = _wish(child, queue, limit - (time.monotonic() - began)) if staying else None
+        _end(ending, wish)
+        running = wish.running if wish else None
     if count and time.monotonic() - began >= settings.JOBSITE_STAY and not going_down():
         doorbell.pass_on(queue)
     return count
 
 
-def _identity() -> dict[str, Any]:
-    return {"worker": workers.name_of_this(os.getppid()), "pid": os.getpid(), "lease": settings.JOBSITE_LEASE}
+@functools.cache
+def _this_process(_pid: int) -> lifecycle.Child:
+    return lifecycle.Child(worker=workers.name_of_this(os.getppid()), pid=os.getpid(), lease=settings.JOBSITE_LEASE)
 
 
-def _begin(attempt_id: int) -> Running | None:
-    return None if going_down() else lifecycle.start(attempt_id, **_identity())
+def _this_child() -> lifecycle.Child:
+    return _this_process(os.getpid())
 
 
-def _next(queue: str, seconds_left: float) -> Running | None:
-    # Celery would end this process at its hard limit, so only what surely fits in before is taken.
+def _wish(child: lifecycle.Child, queue: str, seconds_left: float) -> Next | None:
+    """Celery would end this process at its hard limit, so only what surely fits in before is taken."""
     longest_ms = round((seconds_left - 4 * settings.JOBSITE_GRACE) * 1000)
-    return None if going_down() else lifecycle.start_next(queue, longest_ms=longest_ms, **_identity())
+    return None if going_down() else Next(child=child, queue=queue, longest_ms=longest_ms)
 
 
-def _end_and_go_on(ending: Ending, queue: str | None, seconds_left: float) -> Running | None:
-    """Write the end and take the next job in one transaction. A database that is away is waited for, up to the lease."""
+def _end(ending: Ending, wish: Next | None) -> None:
+    """Write the end. A database that is away is waited for, up to the lease."""
     until = time.monotonic() + settings.JOBSITE_LEASE
     while True:
         try:
-            with transaction.atomic():
-                ending()
-                return _next(queue, seconds_left) if queue else None
+            ending(wish)
         except (DatabaseError, InterfaceError) as error:
             # Perhaps it was committed and only the answer got lost: then the fence refuses the second write.
             log.warning("could not write the end of an attempt, tried again: %s", error)
@@ -89,6 +95,8 @@ def _end_and_go_on(ending: Ending, queue: str | None, seconds_left: float) -> Ru
             if time.monotonic() > until:
                 raise
             time.sleep(0.5)
+        else:
+            return
 
 
 def run(running: Running) -> Ending:
@@ -166,15 +174,16 @@ def _usage(context: RunContext, *, progress: float | None = None) -> Usage:
     )
 
 
-def _actor(context: RunContext) -> str:
-    return f"{workers.name_of_this(os.getppid())}/{os.getpid()}"
+def _actor() -> str:
+    child = _this_child()
+    return f"{child.worker}/{child.pid}"
 
 
 def _finished(context: RunContext, result: Json) -> Ending:
-    usage, actor = _usage(context, progress=None if result["isError"] else 100.0), _actor(context)
+    usage, actor = _usage(context, progress=None if result["isError"] else 100.0), _actor()
 
-    def end() -> Job | None:
-        job = lifecycle.finish(context.running, result, usage, actor=actor)
+    def end(wish: Next | None) -> Job | None:
+        job = lifecycle.finish(context.running, result, usage, actor=actor, wish=wish)
         return job or lifecycle.stop(context.running, usage, actor=actor)
 
     return end
@@ -205,10 +214,10 @@ def _fail(context: RunContext, failure: Failure, retry_after: float | None) -> E
         jitter=random.random(),  # noqa: S311  (spreads load, guards nothing)
         retry_after=retry_after,
     )
-    usage, actor = _usage(context), _actor(context)
+    usage, actor = _usage(context), _actor()
 
-    def end() -> Job | None:
-        done = lifecycle.fail(context.running, failure, decision, usage, actor=actor)
+    def end(wish: Next | None) -> Job | None:
+        done = lifecycle.fail(context.running, failure, decision, usage, actor=actor, wish=wish)
         return done or lifecycle.stop(context.running, usage, actor=actor)
 
     return end
@@ -221,23 +230,23 @@ def _stopped(context: RunContext, stop: Stopped) -> Ending:
             failure = Failure(category=Category.TIMEOUT, error_class="TimedOut", message=str(stop))
             return _fail(context, failure, None)
         case Interrupted():
-            usage, actor = _usage(context), _actor(context)
+            usage, actor = _usage(context), _actor()
 
-            def end() -> Job | None:
+            def end(_: Next | None) -> Job | None:
                 done = lifecycle.interrupt(context.running, usage, actor=actor)
                 return done or lifecycle.stop(context.running, usage, actor=actor)
 
             return end
         case Superseded():
-            return lambda: None
+            return lambda _: None
         case Cancelled():
-            usage, actor = _usage(context), _actor(context)
-            return lambda: lifecycle.stop(context.running, usage, actor=actor)
+            usage, actor = _usage(context), _actor()
+            return lambda _: lifecycle.stop(context.running, usage, actor=actor)
     return _failed(context, stop, Category.PERMANENT)
 
 
 def _ended_by_force(context: RunContext, stop: Stopped) -> None:
-    _stopped(context, stop)()
+    _stopped(context, stop)(None)
 
 
 def _traceback_of(error: BaseException) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import redis
@@ -38,10 +39,18 @@ os.register_at_fork(after_in_child=connection.cache_clear)
 
 def publish(channel: str, payload: bytes) -> bool:
     """Best effort: false, and a line in the log, when Redis does not take it."""
+    return publish_all([(channel, payload)])
+
+
+def publish_all(messages: Sequence[tuple[str, bytes]]) -> bool:
+    """Several (channel, payload) in one round trip, as `publish` does one."""
     try:
-        connection().publish(channel, payload)
+        with connection().pipeline(transaction=False) as pipe:
+            for channel, payload in messages:
+                pipe.publish(channel, payload)
+            pipe.execute()
     except redis.RedisError as error:
-        log.warning("not published to %s: %s", channel, error)
+        log.warning("not published to %s: %s", messages[0][0], error)
         return False
     return True
 

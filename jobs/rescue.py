@@ -7,13 +7,13 @@ import random
 
 from jobs import lifecycle
 from jobs.errors import Category
-from jobs.lifecycle.rows import RETURNED, execute, job_of
+from jobs.lifecycle.rows import RETURNED, fetch, job_of
 from jobs.retry import Retry, decide
 
 log = logging.getLogger(__name__)
 
 _EXPIRED = f"""
-SELECT a.id AS attempt_id, a.worker, a.pid, {RETURNED} FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id
+SELECT {RETURNED}, a.id, a.worker, a.pid FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id
 WHERE a.state = 'running' AND a.lease_until < now() AND j.current_attempt_id = a.id
 ORDER BY a.lease_until LIMIT 200
 """
@@ -22,11 +22,9 @@ ORDER BY a.lease_until LIMIT 200
 def rescue_lost() -> int:
     """Lose every attempt whose lease is over; returns how many. A beat that comes first wins, see lifecycle.lose."""
     lost = 0
-    for row in execute(_EXPIRED, {}):
-        job = job_of(row)
-        running = lifecycle.Running(
-            attempt_id=row["attempt_id"], job=job, params={}, previous_errors=job.retry_count + job.loss_count
-        )
+    for *columns, attempt_id, worker, pid in fetch(_EXPIRED, {}):
+        job = job_of(columns)
+        running = lifecycle.Running(attempt_id=attempt_id, job=job, params={}, previous_errors=job.retry_count + job.loss_count)
         decision = decide(
             Retry(max=job.max_retries, first=1.0, factor=2.0, cap=30.0),
             Category.LOST,
@@ -35,6 +33,6 @@ def rescue_lost() -> int:
             jitter=random.random(),  # noqa: S311  (spreads load, guards nothing)
         )
         if lifecycle.lose(running, decision, actor="dispatcher") is not None:
-            log.warning("lost %s on %s pid %s: its lease was not renewed", job.id, row["worker"], row["pid"])
+            log.warning("lost %s on %s pid %s: its lease was not renewed", job.id, worker, pid)
             lost += 1
     return lost

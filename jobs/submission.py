@@ -50,9 +50,8 @@ class Submission:
 
 def new_id(tool: str) -> str:
     """A readable id: the tool, the minute in base 32 (keeps the index local), and 50 random bits."""
-    minute = int(time.time()) // 60
-    stamp = "".join(_ALPHABET[(minute >> shift) & 31] for shift in (20, 15, 10, 5, 0))
-    return f"{tool[:40]}-{stamp}{''.join(secrets.choice(_ALPHABET) for _ in range(10))}"
+    number = int(time.time()) // 60 << 50 | secrets.randbits(50)
+    return f"{tool[:40]}-{''.join([_ALPHABET[(number >> shift) & 31] for shift in range(70, -1, -5)])}"
 
 
 def prepare(wanted: Submission, limits: Limits) -> Job:

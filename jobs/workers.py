@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Sum
 from django.db.models.functions import Now
 
 from jobs.models import Worker
@@ -43,12 +42,6 @@ def leave(pid: int) -> None:
 def alive() -> list[Worker]:
     """Workers that gave a sign of life lately, by the database clock."""
     return list(Worker.objects.filter(stopped_at=None, beat_at__gt=Now() - ALIVE_FOR).order_by("name"))
-
-
-def slots_of(queue: str) -> int:
-    """How many processes serve `queue`."""
-    found = Worker.objects.filter(stopped_at=None, beat_at__gt=Now() - ALIVE_FOR, queues__contains=[queue])
-    return found.aggregate(total=Sum("slots"))["total"] or 0
 
 
 def forget_gone() -> int:

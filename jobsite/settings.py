@@ -95,10 +95,13 @@ TEMPLATES = [
 # --- the truth -------------------------------------------------------------------------------------------------------
 DATABASES = {"default": dj_database_url.parse(os.environ.get("DATABASE_URL") or LOCAL.database_url)}
 # The verbs' statements are long: planning them costs more than running them, so they are prepared.
-DATABASES["default"].setdefault("OPTIONS", {}).update(server_side_binding=True, prepare_threshold=3)
+_OPTIONS = DATABASES["default"].setdefault("OPTIONS", {})
+_OPTIONS |= {"server_side_binding": True, "prepare_threshold": 3}
+# Compiling such a statement costs more than any of its runs; and a plan made while a table was small must not scan it for ever.
+_OPTIONS["options"] = f"{_OPTIONS.get('options', '')} -c jit=off -c random_page_cost=1.1".strip()
 if _flag("JOBSITE_DB_POOL"):
     DATABASES["default"]["CONN_MAX_AGE"] = 0
-    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 12, "timeout": 10}
+    _OPTIONS["pool"] = {"min_size": 1, "max_size": 12, "timeout": 10}
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = None
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True

@@ -88,7 +88,7 @@ def running(job: Job | None = None, *, lease: float = LEASE) -> Running:
     """A running job, as the child that runs it sees it."""
     attempt = admitted(job).current_attempt_id
     assert attempt is not None
-    begun = lifecycle.start(attempt, worker="tests:1", pid=next(_numbers), lease=lease)
+    begun = lifecycle.start(attempt, lifecycle.Child(worker="tests:1", pid=next(_numbers), lease=lease))
     assert begun is not None
     return begun
 

@@ -2,7 +2,8 @@
 
 import sys
 
-from benchmarks.peers.app import PEER, call_command, send
+from benchmarks.peers.app import PEER, send  # isort: skip  (sets Django up)
+from django.core.management import call_command
 
 match sys.argv[1:]:
     case ["migrate"]:

@@ -6,7 +6,6 @@ Each peer gets its best settings: kept connections, no result where none is aske
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -34,7 +33,6 @@ settings.configure(
 django.setup()
 
 from celery import Celery  # noqa: E402  (needs Django set up)
-from django.core.management import call_command  # noqa: E402
 from django_tasks import task  # noqa: E402
 from procrastinate.contrib.django import app as procrastinate  # noqa: E402
 
@@ -94,4 +92,3 @@ def send(count: int) -> None:
             raise TimeoutError(f"{PEER}: {count} jobs were not done in time")
         time.sleep(0.002)
     print(sent, time.perf_counter() - began)
-

@@ -10,7 +10,7 @@ ending      finish fail stop interrupt lose cancel
 settling    open_due settle                   what time and finished parents change
 """
 
-from jobs.lifecycle.admitting import Beat, Running, admit, beat, note_rung, start, start_next
+from jobs.lifecycle.admitting import Beat, Child, Next, Running, admit, beat, note_rung, start, start_next
 from jobs.lifecycle.ending import Failure, Usage, cancel, fail, finish, interrupt, lose, stop
 from jobs.lifecycle.settling import open_due, settle
 from jobs.lifecycle.submitting import retry, submit, submit_many
@@ -18,7 +18,9 @@ from jobs.submission import Submission
 
 __all__ = [
     "Beat",
+    "Child",
     "Failure",
+    "Next",
     "Running",
     "Submission",
     "Usage",

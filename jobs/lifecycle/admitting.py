@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from django.db import transaction
 
 from jobs import events
-from jobs.lifecycle.rows import RETURNED, execute, job_of, jobs_from
+from jobs.lifecycle.rows import COLUMNS, RETURNED, execute, fetch, job_of, jobs_from
 from jobs.models import Job
 
 MAX_DIAGNOSTICS = 1000
@@ -47,9 +46,8 @@ def admit(ids: Sequence[str]) -> list[Job]:
     """Give each of these pending, ready jobs an attempt; returns those that were still pending and ready."""
     if not ids:
         return []
-    with transaction.atomic():
-        moved = jobs_from(_ADMIT, {"ids": list(ids)})
-        events.announce(map(events.delta_of, moved))
+    moved = jobs_from(_ADMIT, {"ids": list(ids)})
+    events.announce(map(events.delta_of, moved))
     return moved
 
 
@@ -74,56 +72,94 @@ class Running:
 
 
 # The job is locked first; that lock decides between two starts of one attempt, and between a start and a cancel. An admitted
-# attempt that is its job's current one implies a pending job; the condition on the attempt is read again under the lock.
-_START = f"""
-WITH locked AS MATERIALIZED (
-    SELECT a.id AS attempt_id, j.id AS job_id FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id
-    WHERE {{which}} AND a.state = 'admitted' AND j.current_attempt_id = a.id
+# attempt that is its job's current one implies a pending job, yet the status must be asked for: it is what the lock reads again,
+# so that an attempt which another child took a moment ago is passed over for the next. The inner LIMIT makes the planner walk
+# the index of admitted attempts whatever its statistics say; only other children hold locks.
+_START_PARTS = """
+ready AS (
+    SELECT a.id FROM (
+        SELECT id, job_id FROM jobs_attempt WHERE {which} AND state = 'admitted' ORDER BY id LIMIT 99) a
+    JOIN jobs_job j ON j.id = job_id AND current_attempt_id = a.id AND status = 'pending'
     ORDER BY a.id LIMIT 1
-    FOR NO KEY UPDATE OF j {{wait}}
-), mine AS (
+    FOR NO KEY UPDATE OF j {wait}
+), taken AS (
     UPDATE jobs_attempt a SET state = 'running', started_at = now(), worker = %(worker)s, pid = %(pid)s,
         lease_until = now() + make_interval(secs => %(lease)s)
-    FROM locked WHERE a.id = locked.attempt_id AND a.state = 'admitted'
-    RETURNING a.id, a.job_id
-), moved AS (
+    FROM ready WHERE a.id = ready.id AND a.state = 'admitted'
+    RETURNING a.job_id
+), started AS (
     UPDATE jobs_job j SET status = 'running', reason = '', started_at = now(), updated_at = now(), version = version + 1,
         looks = 0, progress = 0, message = '', stage = '', sub_progress = NULL, progress_tick = 0
-    FROM mine WHERE j.id = mine.job_id
-    RETURNING {RETURNED}, j.params
-), noted AS (
+    FROM taken WHERE j.id = taken.job_id
+    RETURNING j.*
+), told AS (
     INSERT INTO jobs_event (job_id, attempt_id, verb, before, after, reason, actor, at)
-    SELECT id, current_attempt_id, 'start', 'pending', 'running', '', %(worker)s, now() FROM moved
-)
-SELECT * FROM moved
-"""
+    SELECT id, current_attempt_id, 'start', 'pending', 'running', '', %(worker)s, now() FROM started
+)"""
+_STARTED = f" SELECT {COLUMNS}, params FROM started"
 # A doorbell waits for its job, lest it be spent on a moment's lock; who takes any job goes on to the next instead.
-_START_THIS = _START.format(which="a.id = %(attempt)s", wait="")
-_START_NEXT = _START.format(which="a.queue = %(queue)s AND a.timeout_ms <= %(longest_ms)s", wait="SKIP LOCKED")
+_START_THIS = "WITH " + _START_PARTS.format(which="id = %(attempt)s", wait="") + _STARTED
+START_NEXT_PARTS = _START_PARTS.format(which="queue = %(queue)s AND timeout_ms <= %(most_ms)s", wait="SKIP LOCKED")
+_START_NEXT = "WITH " + START_NEXT_PARTS + _STARTED
 
 
-def start(attempt_id: int, *, worker: str, pid: int, lease: float) -> Running | None:
-    """Begin this attempt. None: the doorbell came twice, or too late. `lease` is seconds."""
-    return _begin(_START_THIS, {"attempt": attempt_id, "worker": worker, "pid": pid, "lease": lease})
+@dataclass(frozen=True, kw_only=True)
+class Child:
+    """A process that runs attempts. `lease` is seconds."""
+
+    worker: str
+    pid: int
+    lease: float
+
+    def columns(self) -> dict[str, Any]:
+        return {"worker": self.worker, "pid": self.pid, "lease": self.lease}
 
 
-def start_next(queue: str, *, longest_ms: int, worker: str, pid: int, lease: float) -> Running | None:
-    """Begin the next admitted attempt of `queue` that may take at most `longest_ms`."""
-    return _begin(_START_NEXT, {"queue": queue, "longest_ms": longest_ms, "worker": worker, "pid": pid, "lease": lease})
+@dataclass(kw_only=True)
+class Next:
+    """A child's wish to go on: the end of its attempt starts the next admitted one of `queue` in the same statement.
+
+    `longest_ms` is the longest time-out it may take on. `running` is what it was given, if anything.
+    """
+
+    child: Child
+    queue: str
+    longest_ms: int
+    running: Running | None = None
+
+    def params(self) -> dict[str, Any]:
+        return {"queue": self.queue, "most_ms": self.longest_ms, **self.child.columns()}
+
+
+def start(attempt_id: int, child: Child) -> Running | None:
+    """Begin this attempt. None: the doorbell came twice, or too late."""
+    return _begin(_START_THIS, {"attempt": attempt_id, **child.columns()})
+
+
+def start_next(wish: Next) -> Running | None:
+    """Begin the next admitted attempt that fits the wish."""
+    wish.running = _begin(_START_NEXT, wish.params())
+    return wish.running
 
 
 def _begin(sql: str, params: dict[str, Any]) -> Running | None:
-    with transaction.atomic():
-        rows = execute(sql, params)
-        if not rows:
-            return None
-        job = job_of(rows[0])
-        events.announce([events.delta_of(job)])
+    # One statement is its own transaction: no round trip is spent on BEGIN and COMMIT.
+    rows = fetch(sql, params)
+    if not rows:
+        return None
+    *columns, job_params = rows[0]
+    running = running_of(columns, job_params)
+    events.announce([events.delta_of(running.job)])
+    return running
+
+
+def running_of(columns: Sequence[Any], params: str) -> Running:
+    job = job_of(columns)
     assert job.current_attempt_id is not None  # noqa: S101  (the constraint job_running_task_has_attempt)
     return Running(
         attempt_id=job.current_attempt_id,
         job=job,
-        params=orjson.loads(rows[0]["params"]),
+        params=orjson.loads(params),
         previous_errors=job.retry_count + job.loss_count,
     )
 

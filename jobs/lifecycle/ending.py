@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,8 @@ from django.db import transaction
 
 from jobs import events
 from jobs.errors import Category, NotFound
-from jobs.lifecycle.admitting import APPEND_DIAGNOSTICS, Running
-from jobs.lifecycle.rows import RETURNED, execute, job_of, jobs_from
+from jobs.lifecycle.admitting import APPEND_DIAGNOSTICS, START_NEXT_PARTS, Next, Running, running_of
+from jobs.lifecycle.rows import COLUMNS, RETURNED, fetch, job_of, jobs_from
 from jobs.models import Job
 from jobs.payloads import Json
 from jobs.retry import Again, GiveUp
@@ -45,17 +46,17 @@ class Failure:
 
 # Everything that ends a running attempt is this one statement, with another end. The job is locked first, and the lock is
 # what decides between a completion, a cancel and a rescue that come at the same moment. %(when)s adds the fence of each verb.
-_END = f"""
-WITH locked AS MATERIALIZED (
+_END_PARTS = f"""
+locked AS (
     SELECT j.id FROM jobs_job j
     WHERE j.id = %(job)s AND j.current_attempt_id = %(attempt)s AND j.status = 'running' AND {{when}}
     FOR NO KEY UPDATE
 ), mine AS (
-    UPDATE jobs_attempt a SET state = %(state)s, finished_at = now(), error_class = %(error_class)s,
-        error_category = %(error_category)s, error_message = %(error_message)s, traceback = %(traceback)s,
+    UPDATE jobs_attempt a SET state = %(state)s, finished_at = now(), error_class = %(class)s,
+        error_category = %(category)s, error_message = %(error)s, traceback = %(traceback)s,
         peak_memory_mb = GREATEST(peak_memory_mb, %(peak)s), cpu_percent = COALESCE(%(cpu)s, cpu_percent)
-    FROM locked WHERE a.id = %(attempt)s AND a.job_id = locked.id AND a.state = 'running' AND {{lease}}
-    RETURNING a.id, a.job_id, a.started_at, a.finished_at, a.peak_memory_mb, a.cpu_percent
+    FROM locked WHERE a.id = %(attempt)s AND a.state = 'running' AND {{lease}}
+    RETURNING a.job_id, a.started_at, a.finished_at, a.peak_memory_mb, a.cpu_percent
 ), moved AS (
     UPDATE jobs_job j SET status = %(status)s, reason = %(reason)s, current_attempt_id = NULL, updated_at = now(),
         version = version + 1, looks = 0,
@@ -67,31 +68,62 @@ WITH locked AS MATERIALIZED (
         run_at = CASE WHEN %(final)s THEN run_at ELSE now() + make_interval(secs => %(delay)s) END,
         gate = CASE WHEN %(final)s OR %(delay)s = 0 THEN 'open' ELSE 'time' END, gate_since = now()
     FROM mine WHERE j.id = mine.job_id
-    RETURNING {RETURNED}
+    RETURNING j.*
 ), noted AS (
     INSERT INTO jobs_event (job_id, attempt_id, verb, before, after, reason, actor, at)
     SELECT id, %(attempt)s, %(verb)s, 'running', status, reason, %(actor)s, now() FROM moved
-), measured AS (
-    INSERT INTO jobs_jobmetrics (job_id, start_time, end_time, duration_ms, peak_memory_mb, average_cpu, performance_score,
+), costs AS (
+    INSERT INTO jobs_jobmetrics AS m (job_id, start_time, end_time, duration_ms, peak_memory_mb, average_cpu, performance_score,
         error_count, retry_count)
-    SELECT job_id, started_at, finished_at, (EXTRACT(EPOCH FROM finished_at - started_at) * 1000)::bigint, peak_memory_mb,
+    SELECT job_id, started_at, finished_at, EXTRACT(EPOCH FROM finished_at - started_at) * 1000, peak_memory_mb,
         cpu_percent, %(score)s, %(errors)s, %(retries)s FROM mine
     ON CONFLICT (job_id) DO UPDATE SET start_time = EXCLUDED.start_time, end_time = EXCLUDED.end_time,
-        duration_ms = EXCLUDED.duration_ms, peak_memory_mb = GREATEST(jobs_jobmetrics.peak_memory_mb, EXCLUDED.peak_memory_mb),
+        duration_ms = EXCLUDED.duration_ms, peak_memory_mb = GREATEST(m.peak_memory_mb, EXCLUDED.peak_memory_mb),
         average_cpu = EXCLUDED.average_cpu, performance_score = EXCLUDED.performance_score,
         error_count = EXCLUDED.error_count, retry_count = EXCLUDED.retry_count
-)
-SELECT * FROM moved
-"""
-_END_OF_OWN = _END.format(when="TRUE", lease="TRUE")
+)"""
+_END_OF_OWN = _END_PARTS.format(when="TRUE", lease="TRUE")
 # A cancel that was acknowledged is never followed by a completion.
-_END_UNLESS_CANCELLED = _END.format(when="j.cancel_requested_at IS NULL", lease="TRUE")
+_END_UNLESS_CANCELLED = _END_PARTS.format(when="j.cancel_requested_at IS NULL", lease="TRUE")
 # A beat may have renewed the lease since it was seen to be over: the condition is read again under the attempt's lock.
-_END_OF_EXPIRED = _END.format(when="TRUE", lease="a.lease_until < now()")
+_END_OF_EXPIRED = _END_PARTS.format(when="TRUE", lease="a.lease_until < now()")
+
+
+@functools.cache
+def _statement(parts: str, *, with_next: bool) -> str:
+    """The end alone; or with the start of the next attempt: one statement, one commit, one round trip.
+
+    The start holds also when the end is refused. Short enough (4096) for the driver to keep it parsed.
+    """
+    if with_next:
+        both = "SELECT FALSE AS next, * FROM moved UNION ALL SELECT TRUE, * FROM started"
+        sql = f"WITH {parts}, {START_NEXT_PARTS} SELECT {COLUMNS}, next, CASE WHEN next THEN params END FROM ({both}) AS e"
+    else:
+        sql = f"WITH {parts} SELECT {COLUMNS}, FALSE, NULL FROM moved"
+    return " ".join(sql.split())
+
+
+def _write(parts: str, params: dict[str, Any], wish: Next | None) -> Job | None:
+    """Execute an end; what its wish for more was given is put into the wish."""
+    if wish is not None:
+        params |= wish.params()
+        wish.running = None
+    ended: Job | None = None
+    deltas = []
+    for *columns, is_next, job_params in fetch(_statement(parts, with_next=wish is not None), params):
+        if wish is not None and is_next:
+            wish.running = running_of(columns, job_params)
+            deltas.append(events.delta_of(wish.running.job))
+        else:
+            ended = job_of(columns)
+            deltas.append(events.delta_of(ended))
+    # The dispatcher has a slot to give away, dependents to tell, or a retry to time.
+    events.announce(deltas, poke=ended is not None)
+    return ended
 
 
 def _end(
-    sql: str,
+    parts: str,
     running: Running,
     *,
     verb: str,
@@ -103,6 +135,7 @@ def _end(
     failure: Failure | None = None,
     again: Again | None = None,
     result: Json = None,
+    wish: Next | None = None,
 ) -> Job | None:
     failed = failure is not None and state != AttemptState.CANCELLED
     errors = running.previous_errors + failed
@@ -116,9 +149,9 @@ def _end(
         "reason": reason,
         "actor": actor,
         "result": None if result is None else orjson.dumps(result).decode(),
-        "error_class": failure.error_class if failure else "",
-        "error_category": failure.category.value if failure else "",
-        "error_message": failure.message if failure else "",
+        "class": failure.error_class if failure else "",
+        "category": failure.category.value if failure else "",
+        "error": failure.message if failure else "",
         "traceback": failure.traceback if failure else "",
         "peak": usage.peak_memory_mb,
         "cpu": usage.cpu_percent if state != AttemptState.LOST else None,
@@ -138,14 +171,10 @@ def _end(
             cpu_percent=usage.cpu_percent,
         ),
     }
-    with transaction.atomic():
-        moved = jobs_from(sql, params)
-        # The dispatcher has a slot to give away, dependents to tell, or a retry to time.
-        events.announce(map(events.delta_of, moved), poke=bool(moved))
-    return moved[0] if moved else None
+    return _write(parts, params, wish)
 
 
-def finish(running: Running, result: Json, usage: Usage, *, actor: str) -> Job | None:
+def finish(running: Running, result: Json, usage: Usage, *, actor: str, wish: Next | None = None) -> Job | None:
     """The tool returned `result` (CallToolResult shape). None: superseded, or a cancel came first."""
     is_error = bool(result.get("isError"))
     return _end(
@@ -159,10 +188,13 @@ def finish(running: Running, result: Json, usage: Usage, *, actor: str) -> Job |
         reason="the tool returned an error result" if is_error else "",
         failure=Failure(category=Category.PERMANENT, error_class="ErrorResult", message="isError") if is_error else None,
         result=result,
+        wish=wish,
     )
 
 
-def fail(running: Running, failure: Failure, decision: Again | GiveUp, usage: Usage, *, actor: str) -> Job | None:
+def fail(
+    running: Running, failure: Failure, decision: Again | GiveUp, usage: Usage, *, actor: str, wish: Next | None = None
+) -> Job | None:
     """The attempt failed; the job goes back to pending or fails for good. None: superseded, or a cancel came first."""
     again = decision if isinstance(decision, Again) else None
     reason = f"{failure.error_class}: {failure.message}"[:500]
@@ -178,6 +210,7 @@ def fail(running: Running, failure: Failure, decision: Again | GiveUp, usage: Us
         failure=failure,
         again=again,
         result=None if again else error_result(reason),
+        wish=wish,
     )
 
 
@@ -281,7 +314,7 @@ def cancel(job_id: str, *, by: str, reason: str = "") -> Job:
         events.announce(map(events.delta_of, moved), poke=bool(moved))
     if moved:
         return moved[0]
-    rows = execute(f"SELECT {RETURNED} FROM jobs_job j WHERE id = %(job)s", params)
+    rows = jobs_from(f"SELECT {RETURNED} FROM jobs_job j WHERE id = %(job)s", params)
     if not rows:
         raise NotFound(f"there is no job {job_id!r}")
-    return job_of(rows[0])
+    return rows[0]

@@ -43,7 +43,7 @@ def submitted(**wanted: Any) -> Job:
 def running(**wanted: Any) -> Running:
     job = submitted(**wanted)
     (admitted,) = lifecycle.admit([job.id])
-    started = lifecycle.start(admitted.current_attempt_id or 0, worker="here:1", pid=1, lease=60)
+    started = lifecycle.start(admitted.current_attempt_id or 0, lifecycle.Child(worker="here:1", pid=1, lease=60))
     assert started is not None
     return started
 

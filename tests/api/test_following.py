@@ -101,7 +101,7 @@ def test_a_change_of_state_starts_the_interval_anew(caller: Caller) -> None:
     job = submitted()
     Job.objects.filter(id=job.id).update(looks=9, last_look_at=timezone.now())
     (admitted,) = lifecycle.admit([job.id])
-    lifecycle.start(admitted.current_attempt_id or 0, worker="here:1", pid=1, lease=60)
+    lifecycle.start(admitted.current_attempt_id or 0, lifecycle.Child(worker="here:1", pid=1, lease=60))
     body = caller.get(f"/jobs/{job.id}").json()
     assert (body["status"], body["pollingRecommendation"]["interval"]) == ("running", 2_000)
 

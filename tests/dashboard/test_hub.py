@@ -140,7 +140,7 @@ async def test_progress_of_a_job_whose_start_was_never_heard_brings_its_status_a
     job = await sync_to_async(submitted)()
     await say(talk, t="hello", topic="jobs", ids=[job.id])
     await heard(talk, lambda m: m["t"] == "snapshot")
-    with patch("jobs.redis_link.publish", return_value=False):
+    with patch("jobs.redis_link.publish_all", return_value=False):
         begun = await sync_to_async(running)(job)
     hub().note({"id": job.id, "v": (begun.job.version, 7), "progress": 7.0})
     frame = await heard(talk, lambda m: m["t"] == "frame" and any(d["v"] == [begun.job.version, 7] for d in m["jobs"]))

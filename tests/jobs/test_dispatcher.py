@@ -54,7 +54,7 @@ def test_never_more_than_the_limit_are_admitted_or_running():
     assert dispatcher.once().admitted == 3
     assert dispatcher.once().admitted == 0
     attempt = Attempt.objects.order_by("id").first()
-    begun = lifecycle.start(attempt.id, worker="w", pid=1, lease=30)
+    begun = lifecycle.start(attempt.id, lifecycle.Child(worker="w", pid=1, lease=30))
     assert dispatcher.once().admitted == 0
     lifecycle.finish(begun, {"isError": False, "content": []}, lifecycle.Usage(), actor="t")
     assert dispatcher.once().admitted == 1
@@ -174,4 +174,5 @@ def test_a_cancelled_job_is_not_admitted_even_if_it_was_chosen():
 def test_slots_of_finished_and_cancelled_jobs_are_free_again():
     completed()
     lifecycle.cancel(admitted().id, by="t")
-    assert admission.in_use() == (0, Resources())
+    now = admission.outlook()
+    assert (now.live, now.used) == (0, Resources())

@@ -125,7 +125,7 @@ def test_cancel_stops_a_running_tool_at_its_next_progress():
 
 def test_progress_costs_about_a_microsecond():
     job = admitted(submitted("test.walk"))
-    begun = lifecycle.start(job.current_attempt_id, worker="w", pid=1, lease=30)
+    begun = lifecycle.start(job.current_attempt_id, lifecycle.Child(worker="w", pid=1, lease=30))
     context = RunContext(begun, threading.Event())
     began = time.perf_counter()
     for n in range(100_000):
@@ -135,7 +135,7 @@ def test_progress_costs_about_a_microsecond():
 
 def test_odd_progress_values_are_made_storable():
     job = admitted(submitted("test.walk"))
-    context = RunContext(lifecycle.start(job.current_attempt_id, worker="w", pid=1, lease=30), threading.Event())
+    context = RunContext(lifecycle.start(job.current_attempt_id, lifecycle.Child(worker="w", pid=1, lease=30)), threading.Event())
     context.progress(float("nan"), "a\x00b")
     assert (context.news([]).progress, context.news([]).message) == (0, "a�b")
     context.progress(1e9, "x" * 10_000)

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 from django.utils import timezone
+from psycopg import _queries
 
 from jobs import dispatcher, lifecycle
 from jobs.errors import (
@@ -19,7 +20,7 @@ from jobs.errors import (
     UnknownDependency,
     UnknownTool,
 )
-from jobs.lifecycle import Beat, Submission, Usage
+from jobs.lifecycle import Beat, Submission, Usage, ending
 from jobs.limits import Resources
 from jobs.models import Attempt, Dependency, Event, Job, JobMetrics
 from jobs.retry import Again, GiveUp
@@ -117,8 +118,8 @@ def test_an_illegal_move_changes_nothing():
 
 def test_a_doorbell_heard_twice_starts_once():
     attempt = admitted().current_attempt_id
-    assert lifecycle.start(attempt, worker="w", pid=1, lease=LEASE) is not None
-    assert lifecycle.start(attempt, worker="w", pid=2, lease=LEASE) is None
+    assert lifecycle.start(attempt, lifecycle.Child(worker="w", pid=1, lease=LEASE)) is not None
+    assert lifecycle.start(attempt, lifecycle.Child(worker="w", pid=2, lease=LEASE)) is None
     assert Attempt.objects.get().pid == 1
 
 
@@ -302,7 +303,7 @@ def race(count, act):
 @pytest.mark.django_db(transaction=True)
 def test_of_many_starts_of_one_attempt_one_wins():
     attempt = admitted().current_attempt_id
-    begun = race(8, lambda n: lifecycle.start(attempt, worker="w", pid=n, lease=LEASE))
+    begun = race(8, lambda n: lifecycle.start(attempt, lifecycle.Child(worker="w", pid=n, lease=LEASE)))
     assert sum(b is not None for b in begun) == 1
     assert verbs(Job.objects.get().id).count("start") == 1
 
@@ -314,7 +315,9 @@ def test_many_children_share_the_admitted_attempts_without_taking_one_twice():
 
     def take(n):
         taken = []
-        while begun := lifecycle.start_next("default", longest_ms=10**7, worker="w", pid=n, lease=LEASE):
+        while begun := lifecycle.start_next(
+            lifecycle.Next(child=lifecycle.Child(worker="w", pid=n, lease=LEASE), queue="default", longest_ms=10**7)
+        ):
             taken.append(begun.attempt_id)
         return taken
 
@@ -363,3 +366,9 @@ def test_two_submits_with_the_same_id_make_one_job():
 
     assert sorted(race(4, submit), key=str) == [None, None, None, "same"]
     assert Job.objects.count() == Event.objects.count() == 1
+
+
+def test_the_statement_of_a_finish_is_short_enough_for_the_driver_to_keep_it_parsed():
+    # Else each finish costs a third of a millisecond more.
+    for parts in (ending._END_UNLESS_CANCELLED, ending._END_OF_OWN):
+        assert len(ending._statement(parts, with_next=True)) <= _queries.MAX_CACHED_STATEMENT_LENGTH
