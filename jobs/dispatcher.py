@@ -48,7 +48,7 @@ def one_round() -> Round:
     if now.ready or settled or due:
         admitted = lifecycle.admit(admission.next_jobs(configuration.limits(now.config), now))
     rung = doorbell.ring((job.current_attempt_id or 0, job.queue, job.timeout_ms) for job in admitted)
-    return Round(settled=settled, due=due, admitted=len(admitted), rung=rung, waiting=now.waiting + len(admitted))
+    return Round(settled=settled, due=due, admitted=len(admitted), rung=len(rung), waiting=now.waiting + len(admitted))
 
 
 def _settle() -> int:
@@ -64,7 +64,7 @@ def _settle() -> int:
 def sweep() -> None:
     """What need not be done at every poke: rescue the lost, ring again where nobody answered."""
     rescue.rescue_lost()
-    doorbell.ring(doorbell.unanswered())
+    lifecycle.note_rung(doorbell.ring(doorbell.unanswered()))
 
 
 class Dispatcher:

@@ -32,6 +32,8 @@ from jobs.run_context import RunContext
 
 log = logging.getLogger(__name__)
 
+# How long a child waits for its next attempt before it leaves; seconds. Less than a connection's time-out.
+LINGER = 0.2
 MAX_RESULT = 8 * 1024 * 1024
 MAX_RESULT_TEXT = 4000
 MAX_TRACEBACK = 20_000
@@ -61,10 +63,15 @@ def answer(attempt_id: int, queue: str, limit: float) -> int:
         staying = time.monotonic() - began < settings.JOBSITE_STAY
         wish = _wish(child, queue, limit - (time.monotonic() - began)) if staying else None
         _end(ending, wish)
-        running = wish.running if wish else None
+        running = (wish.running or _called_back(wish)) if wish else None
     if count and time.monotonic() - began >= settings.JOBSITE_STAY and not going_down():
         doorbell.pass_on(queue)
     return count
+
+
+def _called_back(wish: Next) -> Running | None:
+    """The slot that was just freed is mostly given away within milliseconds: wait for that rather than for a doorbell."""
+    return lifecycle.start_next(wish) if doorbell.linger(wish.queue, LINGER) and not going_down() else None
 
 
 @functools.cache
