@@ -13,6 +13,7 @@ from jobsite.embedded import Embedded, endpoints
 NAMES = {
     "throughput": "no-op jobs a second, beside Celery, Celery with results, procrastinate and django-tasks-db",
     "progress": "what job.progress() costs a tool in a tight loop",
+    "live": "from job.progress() in a worker to the changed page in a real Chromium",
     "replay": "a recorded workflow replayed, against its lower bound",
 }
 

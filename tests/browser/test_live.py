@@ -2,24 +2,13 @@
 
 import os
 import re
-import shutil
-from pathlib import Path
 
 import pytest
 
+from benchmarks.browser import CHROMIUM, add_person, chromium, sign_in
 from benchmarks.stack import ROOT, Stack
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARTIFACTS = ROOT / "artifacts"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
-PASSWORD = "a-long-password-42"
 
 if CHROMIUM is None and not os.environ.get("CI"):
     pytest.skip("there is no chromium here; on Debian: apt-get install chromium", allow_module_level=True)
@@ -31,22 +20,14 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.fixture(scope="module")
 def stack():
     with Stack(web=True, JOBSITE_TOOLS="benchmarks.tools") as running:
-        running.manage(
-            "shell",
-            "-c",
-            f"from django.contrib.auth.models import User; User.objects.create_superuser('ada', password='{PASSWORD}')",
-        )
+        add_person(running)
         yield running
 
 
 @pytest.fixture(scope="module")
 def browser():
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415  (starts a process; not for a run without chromium)
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture
@@ -56,11 +37,7 @@ def page(browser, stack):
     wrong = []
     opened.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
     opened.on("pageerror", lambda error: wrong.append(str(error)))
-    opened.goto("/jobs/")
-    opened.fill("#id_username", "ada")
-    opened.fill("#id_password", PASSWORD)
-    opened.click("button[type=submit]")
-    opened.wait_for_selector(".live[data-live=on]")
+    sign_in(opened)
     yield opened
     context.close()
     assert not wrong, wrong
@@ -142,7 +119,7 @@ def test_pages_have_no_serious_accessibility_faults_and_are_kept_as_pictures(bro
             shown = context.new_page()
             for name, address in {"overview": "/", "jobs": "/jobs/", "job": job, "submit": "/submit/"}.items():
                 shown.goto(address)
-                shown.screenshot(path=Path(ARTIFACTS) / f"{name}-{look}-{width}.png", full_page=True)
+                shown.screenshot(path=ARTIFACTS / f"{name}-{look}-{width}.png", full_page=True)
                 assert shown.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{name} is wider than {width}"
                 shown.add_script_tag(content=axe)
                 found = shown.evaluate("axe.run().then(r => r.violations)")
