@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
 from jobs.limits import Limits, Resources
@@ -20,18 +21,15 @@ def _from_environment() -> dict[str, object]:
     return {"max_concurrent_jobs": int(maximum)} if maximum else {}
 
 
-_read: dict[str, Limits] = {}
+def limits() -> Limits:
+    """What holds right now. One query."""
+    return _limits_of(row())
 
 
-def limits(stamp: str | None = None) -> Limits:
-    """What holds right now. One query; none when `stamp`, the row version that the caller saw, was read before."""
-    if stamp is not None and stamp in _read:
-        return _read[stamp]
-    found = _limits_of(row())
-    if stamp is not None:
-        _read.clear()
-        _read[stamp] = found
-    return found
+@functools.lru_cache(maxsize=1)
+def limits_at(_version: str) -> Limits:
+    """What holds while the row has the version that the caller saw: read once a version, so that most rounds spend no query."""
+    return limits()
 
 
 def _limits_of(config: QueueConfig) -> Limits:

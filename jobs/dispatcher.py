@@ -46,9 +46,11 @@ def one_round() -> Round:
     due = lifecycle.open_due() if now.due else 0
     admitted = []
     if now.ready or settled or due:
-        admitted = lifecycle.admit(admission.next_jobs(configuration.limits(now.config), now))
+        # Before the first start has made the row there is no version to go by.
+        limits = configuration.limits_at(now.config) if now.config else configuration.limits()
+        admitted = lifecycle.admit(admission.next_jobs(limits, now))
     rung = doorbell.ring((job.current_attempt_id or 0, job.queue, job.timeout_ms) for job in admitted)
-    return Round(settled=settled, due=due, admitted=len(admitted), rung=len(rung), waiting=now.waiting + len(admitted))
+    return Round(settled=settled, due=due, admitted=len(admitted), rung=rung, waiting=now.waiting + len(admitted))
 
 
 def _settle() -> int:
@@ -64,7 +66,7 @@ def _settle() -> int:
 def sweep() -> None:
     """What need not be done at every poke: rescue the lost, ring again where nobody answered."""
     rescue.rescue_lost()
-    lifecycle.note_rung(doorbell.ring(doorbell.unanswered()))
+    doorbell.ring(doorbell.unanswered())
 
 
 class Dispatcher:

@@ -12,7 +12,7 @@ from celery import Celery, current_app
 from django.conf import settings
 from kombu.exceptions import OperationalError
 
-from jobs import workers
+from jobs import lifecycle, workers
 from jobs.lifecycle.rows import execute
 from jobs.redis_link import connection
 
@@ -37,8 +37,8 @@ def unanswered() -> list[Chime]:
     return [(row["id"], row["queue"], row["timeout_ms"]) for row in rows]
 
 
-def ring(chimes: Iterable[Chime]) -> list[int]:
-    """Call hands for admitted attempts; returns those a doorbell went out for. Never raises for Redis: the sweep rings again.
+def ring(chimes: Iterable[Chime]) -> int:
+    """Call hands for admitted attempts; returns how many were called. Never raises for Redis: the sweep rings again.
 
     Only idle processes need a call: a busy child takes the next admitted attempt at its end, or rings in its place when it has
     stayed long enough. More doorbells would pile up and call children for nothing.
@@ -51,12 +51,14 @@ def ring(chimes: Iterable[Chime]) -> list[int]:
         for queue, waiting in by_queue.items():
             taken = _call_lingering(queue, len(waiting))
             rung += [attempt_id for attempt_id, _, _ in waiting[:taken]]
-            for attempt_id, _, timeout_ms in waiting[taken : taken + _idle(queue)] if taken < len(waiting) else ():
+            left = waiting[taken:]
+            for attempt_id, _, timeout_ms in left[: _idle(queue) if left else 0]:
                 send(attempt_id, queue, timeout_ms)
                 rung.append(attempt_id)
     except (redis.RedisError, OperationalError) as error:
         log.warning("doorbells wait for Redis: %s", error)
-    return rung
+    lifecycle.note_rung(rung)
+    return len(rung)
 
 
 def linger(queue: str, seconds: float) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
 import logging
 import os
@@ -74,13 +73,8 @@ def _called_back(wish: Next) -> Running | None:
     return lifecycle.start_next(wish) if doorbell.linger(wish.queue, LINGER) and not going_down() else None
 
 
-@functools.cache
-def _this_process(_pid: int) -> lifecycle.Child:
-    return lifecycle.Child(worker=workers.name_of_this(os.getppid()), pid=os.getpid(), lease=settings.JOBSITE_LEASE)
-
-
 def _this_child() -> lifecycle.Child:
-    return _this_process(os.getpid())
+    return lifecycle.Child(worker=workers.name_of_this(os.getppid()), pid=os.getpid(), lease=settings.JOBSITE_LEASE)
 
 
 def _wish(child: lifecycle.Child, queue: str, seconds_left: float) -> Next | None:

@@ -162,7 +162,6 @@ class Attempt(models.Model):
     timeout_ms = models.BigIntegerField()
 
     admitted_at = models.DateTimeField()
-    # The first doorbell goes out with the admission; these count what the sweep had to ring again.
     rung_at = models.DateTimeField(null=True, blank=True)
     rings = models.IntegerField(default=0)
     started_at = models.DateTimeField(null=True, blank=True)

@@ -287,4 +287,5 @@ def _shortage(job: Job, taken: int, used: Resources, limits: Limits) -> str:
         )
         if needs > free
     ]
-    return " and ".join(short).capitalize() if short else ""
+    text = " and ".join(short)
+    return text[:1].upper() + text[1:]

@@ -31,10 +31,6 @@ def appear(pid: int, *, slots: int, queues: list[str]) -> None:
     )
 
 
-def beat(pid: int) -> None:
-    Worker.objects.filter(name=name_of_this(pid)).update(beat_at=Now())
-
-
 def leave(pid: int) -> None:
     Worker.objects.filter(name=name_of_this(pid)).update(stopped_at=Now())
 
@@ -42,11 +38,6 @@ def leave(pid: int) -> None:
 def alive() -> list[Worker]:
     """Workers that gave a sign of life lately, by the database clock."""
     return list(Worker.objects.filter(stopped_at=None, beat_at__gt=Now() - ALIVE_FOR).order_by("name"))
-
-
-def forget_gone() -> int:
-    """Delete workers not heard of for a day."""
-    return Worker.objects.filter(beat_at__lt=Now() - timedelta(days=1)).delete()[0]
 
 
 def lead() -> bool:

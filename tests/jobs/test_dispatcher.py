@@ -1,9 +1,12 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import admission, configuration, dispatcher, lifecycle, rescue
+from benchmarks.stack import wait_until
+from jobs import admission, configuration, dispatcher, doorbell, lifecycle, rescue
 from jobs.admission import Candidate, choose
 from jobs.lifecycle import Submission
 from jobs.limits import Limits, Resources
@@ -122,8 +125,26 @@ def test_each_admitted_attempt_rings_and_rings_again_when_nobody_answers(setting
     settings.JOBSITE_START_TIMEOUT = -1
     dispatcher.sweep()
     assert redis_connection().llen(key) == 2
-    assert Attempt.objects.get().rings == 1  # rung again once
+    assert Attempt.objects.get().rings == 2
     redis_connection().delete(key)
+
+
+def test_a_child_that_lingers_at_the_door_is_called_and_no_doorbell_is_sent(settings):
+    allow(2)
+    submitted()
+    key = f"{settings.REDIS_PREFIX}:celery:default"
+    redis_connection().delete(key)
+    with ThreadPoolExecutor(1) as pool:
+        called = pool.submit(doorbell.linger, "default", 0.4)
+        wait_until("it waits at the door", lambda: redis_connection().info("clients")["blocked_clients"], pause=0.005)
+        assert dispatcher.one_round().rung == 1
+        assert called.result(1)
+    assert redis_connection().llen(key) == 0
+
+
+def test_a_call_that_nobody_waits_for_calls_no_child_later():
+    assert doorbell._call_lingering("default", 3) == 0
+    assert not doorbell.linger("default", 0.05)
 
 
 def test_doorbells_do_not_pile_up_beyond_what_can_be_heard(settings):
