@@ -32,25 +32,29 @@ class Round:
     admitted: int
     rung: int
     waiting: int  # admitted, and not started when the round was over
+    more: bool = False  # it stopped looking before everything was seen
 
     @property
     def busy(self) -> bool:
         """Is there likely more to do at once?"""
-        return bool(self.settled or self.due)
+        return bool(self.settled or self.due or self.more)
 
 
 def one_round() -> Round:
     """Settle, open, admit, ring. A fixed number of queries, however many jobs wait."""
     now = admission.outlook()
+    if not now.config:
+        configuration.row()
+        now = admission.outlook()
     settled = _settle() if now.unsettled else 0
     due = lifecycle.open_due() if now.due else 0
-    admitted = []
+    admitted, more = [], False
     if now.ready or settled or due:
-        # Before the first start has made the row there is no version to go by.
-        limits = configuration.limits_at(now.config) if now.config else configuration.limits()
-        admitted = lifecycle.admit(admission.next_jobs(limits, now))
+        choice = admission.next_jobs(configuration.limits_at(now.config), now)
+        admitted, more = lifecycle.admit(choice.ids, config=now.config, rated=choice.rated), choice.more
     rung = doorbell.ring((job.current_attempt_id or 0, job.queue, job.timeout_ms) for job in admitted)
-    return Round(settled=settled, due=due, admitted=len(admitted), rung=rung, waiting=now.waiting + len(admitted))
+    waiting = now.waiting + len(admitted)
+    return Round(settled=settled, due=due, admitted=len(admitted), rung=rung, waiting=waiting, more=more)
 
 
 def _settle() -> int:

@@ -119,6 +119,10 @@ class IllegalMove(Refused):
     code, title, http_status = "illegal-move", "The job's state does not allow this", 409
 
 
+class Conflict(Refused):
+    code, title, http_status = "conflict", "Somebody else changed it meanwhile", 409
+
+
 # --- classification --------------------------------------------------------------------------------------------------
 _TRANSIENT: tuple[type[BaseException], ...] = (
     ConnectionError,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from django.db.models import TextChoices
 
 from jobs.errors import Problem, RequirementTooLarge
 from jobs.retry import Retry
@@ -33,7 +36,12 @@ class Resources:
     disk_mb: int = 0
 
     def fits(self, room: Resources) -> bool:
-        return self.memory_mb <= room.memory_mb and self.cpu_weight <= room.cpu_weight and self.disk_mb <= room.disk_mb
+        """What needs nothing of a kind fits also where too much of it is in use."""
+        return (
+            self.memory_mb <= max(0, room.memory_mb)
+            and self.cpu_weight <= max(0, room.cpu_weight)
+            and self.disk_mb <= max(0, room.disk_mb)
+        )
 
     def less(self, other: Resources) -> Resources:
         return Resources(
@@ -41,6 +49,30 @@ class Resources:
             cpu_weight=self.cpu_weight - other.cpu_weight,
             disk_mb=self.disk_mb - other.disk_mb,
         )
+
+
+class GroupKind(TextChoices):
+    """By what jobs are grouped for a limit or a pause."""
+
+    ALL = "all", "All jobs"
+    TOOL = "tool", "Tool"
+    OPERATION = "operation", "Operation"
+    PROJECT = "project", "Project"
+    KEY = "key", "Concurrency key"
+    QUEUE = "queue", "Queue"
+
+
+# ("tool", "codemap"), ("key", "customer-7"); ("all", "") is everything.
+Group = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """What holds for one group; None is no limit. `per_minute` counts starts in any sixty seconds."""
+
+    max_running: int | None = None
+    per_minute: int | None = None
+    paused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +85,7 @@ class Limits:
     default_timeout_ms: int = DEFAULT_TIMEOUT_MS
     operation_timeouts_ms: dict[str, int] = field(default_factory=lambda: {k.value: v for k, v in OPERATION_TIMEOUTS_MS.items()})
     resources: Resources = field(default_factory=lambda: Resources(memory_mb=2048, cpu_weight=8, disk_mb=1024))
+    rules: Mapping[Group, Rule] = field(default_factory=dict)
 
     def head_start_us(self, priority: str) -> int:
         """How much earlier than it was submitted a job of this priority counts; microseconds."""

@@ -18,10 +18,12 @@ from django.utils.dateparse import parse_datetime
 from jobs import configuration, workers
 from jobs.errors import InvalidRequest, NotFound, Problem
 from jobs.events import Delta, delta_of
-from jobs.limits import Limits, Resources
 from jobs.models import Attempt, Dependency, Event, Job
 from jobs.payloads import clean_text
 from jobs.states import LIVE_ATTEMPT, Gate, Status
+from jobs.why import Why as Why
+from jobs.why import why_all as why_all
+from jobs.why import why_pending as why_pending
 
 PAYLOADS = ("params", "result", "diagnostics", "metadata")
 MOST = 100
@@ -36,17 +38,6 @@ class Page:
 
     jobs: list[Job]
     next_cursor: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Why:
-    """Why a pending job waits. `reason` is a stable word, `text` is for people, `blockers` are job ids."""
-
-    reason: str
-    text: str
-    since: datetime
-    blockers: list[str]
-    until: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,67 +216,3 @@ def _verdict(alive: int, busy: int, ready: int, oldest: timedelta | None, *, dis
     if oldest and oldest > timedelta(minutes=10):
         return "busy", f"Busy: {people}, {ready} ready and waiting, {wait}."
     return "good", f"Healthy: {people}, {wait}."
-
-
-def why_pending(job: Job) -> Why | None:
-    """Why this job waits; None when it does not. A fixed few queries."""
-    if job.status != Status.PENDING:
-        return None
-    if job.current_attempt_id is not None:
-        return _why_not_started(job)
-    if job.gate == Gate.DEPENDENCIES:
-        unmet = Dependency.objects.filter(job=job, met_at=None).order_by("position").values_list("parent_id", flat=True)
-        blockers = list(unmet[:MOST])
-        text = f"It waits for {len(blockers)} job{'s' if len(blockers) != 1 else ''} to complete."
-        return Why(reason="dependencies", text=text, since=job.gate_since, blockers=blockers)
-    if job.gate == Gate.TIME:
-        reason = "retry" if job.attempt_count else "schedule"
-        text = "The last attempt failed; it is tried again after a pause." if job.attempt_count else "It was asked to start later."
-        return Why(reason=reason, text=text, since=job.gate_since, blockers=[], until=job.run_at)
-    return _why_ready_waits(job)
-
-
-def _why_not_started(job: Job) -> Why:
-    if not workers.alive():
-        text = "It was given a slot, but no worker is running to take it."
-        return Why(reason="no_worker", text=text, since=job.updated_at, blockers=[])
-    text = "It was given a slot and starts as soon as a worker process takes it."
-    return Why(reason="starting", text=text, since=job.updated_at, blockers=[])
-
-
-def _why_ready_waits(job: Job) -> Why:
-    if not workers.dispatcher_alive():
-        text = "No dispatcher is running, so nothing is started."
-        return Why(reason="no_dispatcher", text=text, since=job.gate_since, blockers=[])
-    ahead = (
-        Job.objects.filter(status=Status.PENDING, gate=Gate.OPEN, current_attempt=None, kind=Job.Kind.TASK)
-        .filter(Q(rank__lt=job.rank) | Q(rank=job.rank, pk__lt=job.pk))
-        .count()
-    )
-    live = Attempt.objects.filter(state__in=LIVE_ATTEMPT).order_by("id")
-    held = list(live.values_list("job_id", "memory_mb", "cpu_weight", "disk_mb"))
-    used = Resources(memory_mb=sum(h[1] for h in held), cpu_weight=sum(h[2] for h in held), disk_mb=sum(h[3] for h in held))
-    text = _shortage(job, len(held), used, configuration.limits())
-    since, blockers = job.gate_since, [h[0] for h in held[:MOST]]
-    if text:
-        return Why(reason="capacity", text=f"{text}; it is number {ahead + 1} in line.", since=since, blockers=blockers)
-    text = "It is being started." if not ahead else f"It is number {ahead + 1} in line and is started in its turn."
-    return Why(reason="queued", text=text, since=since, blockers=[])
-
-
-def _shortage(job: Job, taken: int, used: Resources, limits: Limits) -> str:
-    """Which limit is reached, with its numbers; "" when the job would fit now."""
-    if taken >= limits.max_concurrent:
-        return f"{taken} of {limits.max_concurrent} slots are taken"
-    room = limits.resources.less(used)
-    short = [
-        f"it needs {needs:g} {name}, and {max(0, free):g} of {most:g} are free"
-        for name, needs, free, most in (
-            ("MB of memory", job.memory_mb, room.memory_mb, limits.resources.memory_mb),
-            ("of cpu weight", job.cpu_weight, room.cpu_weight, limits.resources.cpu_weight),
-            ("MB of disk", job.disk_mb, room.disk_mb, limits.resources.disk_mb),
-        )
-        if needs > free
-    ]
-    text = " and ".join(short)
-    return text[:1].upper() + text[1:]

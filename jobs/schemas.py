@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from jobs.events import millis
-from jobs.limits import Limits
 from jobs.models import Attempt, Event, Job, JobMetrics
 from jobs.payloads import Json
+from jobs.why import Why
 
 Millis = Annotated[int, Field(description="epoch milliseconds")]
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -150,29 +150,19 @@ class JobAttempt(Shape):
     resource_usage: ResourceUsage
 
 
-class RetryPolicy(Shape):
-    max_retries: int
-    backoff_multiplier: float
-    initial_delay_ms: int
+class WhyWaiting(Shape):
+    """Why a pending job waits.
 
+    `reason` is a stable word: dependencies, schedule, retry, paused, limit, rate, capacity, queued, starting, no_worker or
+    no_dispatcher. `place` is its place in line; `until` the earliest time it can start, where that is known.
+    """
 
-class TimeoutPolicy(Shape):
-    default_timeout_ms: int
-    operation_timeouts: dict[str, int]
-
-
-class ResourceLimits(Shape):
-    max_memory_mb: Annotated[int, Field(alias="maxMemoryMB")]
-    max_cpu_weight: float
-    max_disk_space_mb: Annotated[int, Field(alias="maxDiskSpaceMB")]
-
-
-class JobQueueConfig(Shape):
-    max_concurrent_jobs: int
-    priority_weights: dict[str, float]
-    retry_policy: RetryPolicy
-    timeout_policy: TimeoutPolicy
-    resource_limits: ResourceLimits
+    reason: str
+    text: str
+    since: int
+    blockers: list[str]
+    until: int | None = None
+    place: int | None = None
 
 
 class QueueStatus(Shape):
@@ -348,19 +338,12 @@ def job_attempt(attempt: Attempt) -> JobAttempt:
     )
 
 
-def queue_config(limits: Limits) -> JobQueueConfig:
-    return JobQueueConfig(
-        max_concurrent_jobs=limits.max_concurrent,
-        priority_weights=limits.weights,
-        retry_policy=RetryPolicy(
-            max_retries=limits.retry.max,
-            backoff_multiplier=limits.retry.factor,
-            initial_delay_ms=round(limits.retry.first * 1000),
-        ),
-        timeout_policy=TimeoutPolicy(default_timeout_ms=limits.default_timeout_ms, operation_timeouts=limits.operation_timeouts_ms),
-        resource_limits=ResourceLimits(
-            max_memory_mb=limits.resources.memory_mb,
-            max_cpu_weight=limits.resources.cpu_weight,
-            max_disk_space_mb=limits.resources.disk_mb,
-        ),
+def why(found: Why) -> WhyWaiting:
+    return WhyWaiting(
+        reason=found.reason,
+        text=found.text,
+        since=_ms(found.since),
+        blockers=list(found.blockers),
+        until=millis(found.until),
+        place=found.place,
     )

@@ -32,6 +32,7 @@ class Gate(TextChoices):
     OPEN = "open", "Ready"
     DEPENDENCIES = "dependencies", "Waits for dependencies"
     TIME = "time", "Waits for its time"
+    PAUSED = "paused", "Paused"
 
 
 FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
@@ -47,6 +48,10 @@ JOB_MOVES: dict[str, dict[Status | None, frozenset[Status]]] = {
     "fail": {Status.RUNNING: frozenset({Status.PENDING, Status.FAILED}), Status.PENDING: frozenset({Status.FAILED})},
     "lose": {Status.RUNNING: frozenset({Status.PENDING, Status.FAILED, Status.CANCELLED})},
     "interrupt": {Status.RUNNING: frozenset({Status.PENDING})},
+    "withdraw": {Status.PENDING: frozenset({Status.PENDING})},
+    "pause": {Status.PENDING: frozenset({Status.PENDING})},
+    "resume": {Status.PENDING: frozenset({Status.PENDING})},
+    "reprioritise": {Status.PENDING: frozenset({Status.PENDING})},
     "cancel_requested": {Status.RUNNING: frozenset({Status.RUNNING})},
     "cancel": {Status.PENDING: frozenset({Status.CANCELLED}), Status.RUNNING: frozenset({Status.CANCELLED})},
     "retry": {Status.FAILED: frozenset({Status.PENDING}), Status.CANCELLED: frozenset({Status.PENDING})},
@@ -59,6 +64,7 @@ ATTEMPT_MOVES: dict[str, dict[AttemptState | None, frozenset[AttemptState]]] = {
     "fail": {AttemptState.RUNNING: frozenset({AttemptState.FAILED, AttemptState.TIMED_OUT})},
     "lose": {AttemptState.RUNNING: frozenset({AttemptState.LOST})},
     "interrupt": {AttemptState.RUNNING: frozenset({AttemptState.INTERRUPTED})},
+    "withdraw": {AttemptState.ADMITTED: frozenset({AttemptState.CANCELLED})},
     "cancel": {
         AttemptState.ADMITTED: frozenset({AttemptState.CANCELLED}),
         AttemptState.RUNNING: frozenset({AttemptState.CANCELLED}),

@@ -44,6 +44,8 @@ class Submission:
     task_id: str = ""
     project: str = ""
     batch: str = ""
+    concurrency_key: str = ""
+    concurrency_limit: int = 1
     metadata: dict[str, Json] = field(default_factory=dict)
     run_at: datetime | None = None
 
@@ -85,6 +87,8 @@ def prepare(wanted: Submission, limits: Limits) -> Job:
         task_id=_label(wanted.task_id, "taskId"),
         project=_label(wanted.project, "projectId"),
         batch=_label(wanted.batch, "metadata/batchId"),
+        concurrency_key=_label(wanted.concurrency_key, "concurrencyKey"),
+        concurrency_limit=wanted.concurrency_limit if wanted.concurrency_key else 0,
         metadata=wanted.metadata,
         run_at=wanted.run_at,
     )
@@ -117,6 +121,7 @@ def _check_numbers(wanted: Submission, needs: Resources) -> None:
     day_ms = 24 * 3600 * 1000
     bounds: list[tuple[str, float | None, float, float]] = [
         ("timeoutMs", wanted.timeout_ms, 1, 30 * day_ms),
+        ("concurrencyLimit", wanted.concurrency_limit, 1, 1_000_000),
         ("maxRetries", wanted.max_retries, 0, 1000),
         ("estimatedDuration", wanted.estimated_ms, 0, 365 * day_ms),
         ("resourceRequirements/memoryMB", needs.memory_mb, 0, 2**31 - 1),

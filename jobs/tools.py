@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar, get_type_hints
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 
 from jobs.errors import InvalidParams, Problem, UnknownTool
-from jobs.limits import Resources
+from jobs.limits import Resources, Rule
 from jobs.payloads import Json, clean_text
 from jobs.retry import Retry
 from jobs.states import Operation, Priority
@@ -78,6 +78,7 @@ class Tool:
     retry: Retry | None = None
     resources: Resources = field(default_factory=Resources)
     queue: str = "default"
+    rule: Rule = field(default_factory=Rule)
     description: str = ""
 
     def validate(self, params: Mapping[str, Any]) -> BaseModel:
@@ -116,11 +117,16 @@ def tool(
     retry: Retry | None = None,
     resources: Resources | None = None,
     queue: str = "default",
+    max_running: int | None = None,
+    per_minute: int | None = None,
 ) -> Callable[[ToolFunction], ToolFunction]:
     """Register a function as a tool. `timeout` is seconds.
 
     With `params` the function is called as `run(params, job)`. Without, its own keyword parameters are the params:
     `def add(a: int, b: int) -> int`. A parameter named `job` gets the `JobContext`. `async def` works too.
+
+    `queue` names the workers that run it. At most `max_running` of its jobs run at once, and `per_minute` start in any sixty
+    seconds; a rule that an operator sets for the tool takes their place.
     """
     if not NAME.fullmatch(name):
         raise ValueError(f"tool name {name!r}: use lower case letters, digits and . - _, beginning with a letter")
@@ -145,6 +151,7 @@ def tool(
             retry=retry,
             resources=resources or Resources(),
             queue=queue,
+            rule=Rule(max_running=max_running, per_minute=per_minute),
             description=inspect.cleandoc(run.__doc__ or "").split("\n\n")[0],
         )
         return run

@@ -6,7 +6,7 @@ import itertools
 import time
 from typing import Any
 
-from jobs import lifecycle
+from jobs import admission, configuration, lifecycle
 from jobs.errors import Category, Permanent, Transient
 from jobs.lifecycle import Failure, Running, Submission, Usage
 from jobs.models import Job
@@ -78,9 +78,15 @@ def submitted(tool_name: str = "test.add", **wanted: Any) -> Job:
     return lifecycle.submit(Submission(tool=tool_name, **wanted), by="tester")
 
 
+def admit(*ids: str) -> list[Job]:
+    """As the dispatcher does, whatever the limits."""
+    configuration.row()
+    return lifecycle.admit(ids, config=admission.outlook().config)
+
+
 def admitted(job: Job | None = None) -> Job:
     """A pending job with an admitted attempt."""
-    (moved,) = lifecycle.admit([(job or submitted()).id])
+    (moved,) = admit((job or submitted()).id)
     return moved
 
 

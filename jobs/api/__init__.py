@@ -10,7 +10,7 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
 
-from jobs.api import door, jobs, overview, problems
+from jobs.api import door, jobs, overview, problems, queue
 from jobs.api.bodies import OrjsonRenderer, StrictParser
 from jobs.api.wire import describe_problems
 
@@ -35,6 +35,7 @@ api = Api(
     renderer=OrjsonRenderer(),
 )
 api.add_router("/jobs", jobs.router)
+api.add_router("/queue", queue.router)
 api.add_router("", overview.router)
 for kind in (Exception, Http404, HttpError, ValidationError):
     api.add_exception_handler(kind, problems.answer)

@@ -86,3 +86,4 @@ class BearerToken(HttpBearer):
 READ = BearerToken(tokens.READ)
 SUBMIT = BearerToken(tokens.SUBMIT)
 CONTROL = BearerToken(tokens.CONTROL)
+ADMIN = BearerToken(tokens.ADMIN)

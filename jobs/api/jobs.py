@@ -8,10 +8,10 @@ from ninja import Query, Router
 from jobs import lifecycle, looks, polling, queries, schemas, statistics
 from jobs.api.auth import CONTROL, READ, SUBMIT, ApiRequest
 from jobs.api.problems import NotFinished, retry_after
-from jobs.api.requests import Cancellation, JobId, Listing, NewJob, refuse_unknown
+from jobs.api.requests import Cancellation, JobId, Listing, NewJob, NewPriority, refuse_unknown
 from jobs.api.wire import WIRE
 from jobs.models import Job
-from jobs.schemas import JobAttempt, JobEvent, JobStatusMessage, JobSummary, Metrics, Result, Shape, TaskJob
+from jobs.schemas import JobAttempt, JobEvent, JobStatusMessage, JobSummary, Metrics, Result, Shape, TaskJob, WhyWaiting
 
 router = Router(tags=["jobs"])
 
@@ -21,6 +21,11 @@ class JobPage(Shape):
 
     jobs: list[JobSummary]
     next_cursor: str | None = None
+
+
+class Waiting(Shape):
+    job_id: str
+    why: WhyWaiting | None = None
 
 
 class JobEvents(Shape):
@@ -92,6 +97,34 @@ def retry(request: ApiRequest, job_id: JobId, response: HttpResponse) -> JobStat
     """Send a failed or cancelled job back to pending, with all its retries."""
     lifecycle.retry(job_id, by=request.caller.name)
     return _after(job_id, response)
+
+
+@router.post("/{job_id}/pause", response={202: JobStatusMessage}, auth=CONTROL, operation_id="pauseJob", **WIRE)
+def pause(request: ApiRequest, job_id: JobId, response: HttpResponse, wanted: Cancellation | None = None) -> JobStatusMessage:
+    """Hold a pending job back until it is resumed."""
+    lifecycle.pause(job_id, by=request.caller.name, reason=wanted.reason if wanted else "")
+    return _after(job_id, response)
+
+
+@router.post("/{job_id}/resume", response={202: JobStatusMessage}, auth=CONTROL, operation_id="resumeJob", **WIRE)
+def resume(request: ApiRequest, job_id: JobId, response: HttpResponse) -> JobStatusMessage:
+    """Let a paused job in again, at its old place in line."""
+    lifecycle.resume(job_id, by=request.caller.name)
+    return _after(job_id, response)
+
+
+@router.post("/{job_id}/priority", response={202: JobStatusMessage}, auth=CONTROL, operation_id="setPriority", **WIRE)
+def priority(request: ApiRequest, job_id: JobId, response: HttpResponse, wanted: NewPriority) -> JobStatusMessage:
+    """Give a pending job another priority, and with it another place in line."""
+    lifecycle.reprioritise(job_id, wanted.priority, by=request.caller.name)
+    return _after(job_id, response)
+
+
+@router.get("/{job_id}/why", response=Waiting, auth=READ, operation_id="getWhy", **WIRE)
+def why(request: ApiRequest, job_id: JobId) -> Waiting:
+    """Why the job waits; `why` is left out when it does not."""
+    found = queries.why_pending(queries.find(job_id))
+    return Waiting(job_id=job_id, why=schemas.why(found) if found else None)
 
 
 @router.get("/{job_id}/events", response=JobEvents, auth=READ, operation_id="listEvents", **WIRE)

@@ -6,12 +6,12 @@ from typing import Any
 
 from ninja import Router
 
-from jobs import configuration, schemas, statistics, tools
+from jobs import statistics, tools
 from jobs.api import problems
 from jobs.api.auth import READ, ApiRequest
 from jobs.api.wire import WIRE
 from jobs.errors import NotFound
-from jobs.schemas import JobQueueConfig, QueueStatus, Shape, Statistics
+from jobs.schemas import QueueStatus, Shape, Statistics
 from jobs.tools import Tool
 
 router = Router(tags=["overview"])
@@ -49,12 +49,6 @@ def stats(request: ApiRequest) -> Statistics:
 def queue(request: ApiRequest) -> QueueStatus:
     """What waits and what runs."""
     return QueueStatus.model_validate(statistics.queue_status())
-
-
-@router.get("/queue/config", response=JobQueueConfig, auth=READ, operation_id="getQueueConfig", **WIRE)
-def queue_config(request: ApiRequest) -> JobQueueConfig:
-    """How much may run at once, in which order, how long and how often."""
-    return schemas.queue_config(configuration.limits())
 
 
 @router.get("/tools", response=ToolList, auth=READ, operation_id="listTools", **WIRE)

@@ -74,6 +74,8 @@ class NewJob(Sent):
     estimated_duration: Annotated[Whole, Field(ge=0, le=_YEAR_MS, description="milliseconds")] | None = None
     task_id: Label = ""
     project_id: Label = ""
+    concurrency_key: Annotated[Label, Field(description="at most concurrencyLimit jobs of one key run at once")] = ""
+    concurrency_limit: Annotated[Whole, Field(ge=1, le=1_000_000)] = 1
     metadata: WantedMetadata = WantedMetadata()
     run_at: Annotated[Whole, Field(ge=0, le=_LATEST_MS, description="not before; epoch milliseconds")] | None = None
     delay_ms: Annotated[Whole, Field(ge=0, le=_YEAR_MS, description="not before so many milliseconds from now")] | None = None
@@ -100,6 +102,8 @@ class NewJob(Sent):
             task_id=self.task_id,
             project=self.project_id,
             batch=self.metadata.batch_id or "",
+            concurrency_key=self.concurrency_key,
+            concurrency_limit=self.concurrency_limit,
             metadata=metadata,
             run_at=self._not_before(),
         )
@@ -119,6 +123,10 @@ def refuse_unknown(given: Iterable[str], wanted: type[Sent]) -> None:
 
 class Cancellation(Sent):
     reason: Annotated[str, Field(max_length=500)] = ""
+
+
+class NewPriority(Sent):
+    priority: Priority
 
 
 class Listing(Sent):

@@ -7,11 +7,13 @@ deadlock among themselves.
 submitting  submit submit_many retry          from outside
 admitting   admit ring start start_next beat  towards and through a run
 ending      finish fail stop interrupt lose cancel
+holding     withdraw pause resume reprioritise      keep waiting jobs back, move them in line
 settling    open_due settle                   what time and finished parents change
 """
 
 from jobs.lifecycle.admitting import Beat, Child, Next, Running, admit, beat, note_rung, start, start_next
 from jobs.lifecycle.ending import Failure, Usage, cancel, fail, finish, interrupt, lose, stop
+from jobs.lifecycle.holding import lock_configuration, pause, reprioritise, resume, withdraw
 from jobs.lifecycle.settling import open_due, settle
 from jobs.lifecycle.submitting import retry, submit, submit_many
 from jobs.submission import Submission
@@ -30,9 +32,13 @@ __all__ = [
     "fail",
     "finish",
     "interrupt",
+    "lock_configuration",
     "lose",
     "note_rung",
     "open_due",
+    "pause",
+    "reprioritise",
+    "resume",
     "retry",
     "settle",
     "start",
@@ -40,4 +46,5 @@ __all__ = [
     "stop",
     "submit",
     "submit_many",
+    "withdraw",
 ]

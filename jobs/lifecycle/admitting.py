@@ -16,17 +16,21 @@ MAX_DIAGNOSTICS = 1000
 
 # One statement for a whole batch, because a round must cost the same for 1 or 100 admissions. SKIP LOCKED: a job that somebody
 # is cancelling right now is looked at again in the next round. ORDER BY gives attempt ids in rank order, which is the order in
-# which start_next takes them.
+# which start_next takes them. The configuration must still be the one that was decided by: sharing its row makes a change of a
+# limit wait for this statement, or this statement find the change and admit nothing.
 _ADMIT = f"""
-WITH ready AS MATERIALIZED (
-    SELECT id, rank, attempt_count, queue, memory_mb, cpu_weight, disk_mb, timeout_ms FROM jobs_job
+WITH still AS MATERIALIZED (
+    SELECT 1 FROM jobs_queueconfig WHERE xmin::text || ctid::text = %(config)s FOR SHARE
+), ready AS MATERIALIZED (
+    SELECT id, rank, attempt_count, queue, memory_mb, cpu_weight, disk_mb, timeout_ms, concurrency_key FROM jobs_job
     WHERE id = ANY(%(ids)s) AND status = 'pending' AND gate = 'open' AND current_attempt_id IS NULL
+      AND (SELECT count(*) FROM still) = 1
     FOR NO KEY UPDATE SKIP LOCKED
 ), made AS (
     INSERT INTO jobs_attempt (job_id, number, state, queue, memory_mb, cpu_weight, disk_mb, timeout_ms, admitted_at, rings,
-        worker, error_class, error_category, error_message, traceback, peak_memory_mb, cpu_percent)
+        worker, error_class, error_category, error_message, traceback, peak_memory_mb, cpu_percent, concurrency_key, rated)
     SELECT id, attempt_count + 1, 'admitted', queue, memory_mb, cpu_weight, disk_mb, timeout_ms, now(), 0,
-        '', '', '', '', '', 0, 0
+        '', '', '', '', '', 0, 0, concurrency_key, id = ANY(%(rated)s)
     FROM ready ORDER BY rank, id
     RETURNING id, job_id
 ), moved AS (
@@ -42,11 +46,15 @@ SELECT * FROM moved ORDER BY current_attempt_id
 """
 
 
-def admit(ids: Sequence[str]) -> list[Job]:
-    """Give each of these pending, ready jobs an attempt; returns those that were still pending and ready."""
+def admit(ids: Sequence[str], *, config: str, rated: Sequence[str] = ()) -> list[Job]:
+    """Give each of these pending, ready jobs an attempt; returns those that were still pending and ready.
+
+    `config` is the version of the configuration that they were chosen by (admission.Outlook): with another one nothing is
+    admitted. `rated` are those that count for a limit of starts a minute.
+    """
     if not ids:
         return []
-    moved = jobs_from(_ADMIT, {"ids": list(ids)})
+    moved = jobs_from(_ADMIT, {"ids": list(ids), "rated": list(rated), "config": config})
     events.announce(map(events.delta_of, moved))
     return moved
 

@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 
 from jobs import configuration, tokens
-from jobs.models import ApiToken, Job, QueueConfig
+from jobs.models import ApiToken, AuditEntry, GroupRule, Job, QueueConfig
 from tests.api.steps import completed, failed, running, signed_in, submitted
 
 pytestmark = pytest.mark.django_db
@@ -140,3 +140,37 @@ def test_a_configuration_that_would_stop_the_dispatcher_is_refused(boss: Client,
     assert response.status_code == 200
     assert "errorlist" in response.content.decode()
     assert configuration.limits() == before
+
+
+def test_the_second_of_two_editors_is_told(boss: Client) -> None:
+    address = reverse("admin:jobs_queueconfig_change", args=[1])
+    first, second = form(max_concurrent_jobs=12), form(max_concurrent_jobs=3)
+    assert boss.post(address, first).status_code == 302
+    assert "Somebody else changed" in boss.post(address, second).content.decode()
+    assert configuration.limits().max_concurrent == 12
+    assert AuditEntry.objects.get().actor == "boss"
+
+
+def test_a_group_is_limited_paused_and_resumed(boss: Client) -> None:
+    made = boss.post(reverse("admin:jobs_grouprule_add"), {"kind": "tool", "name": "doors.sum", "max_running": 2, "per_minute": ""})
+    assert made.status_code == 302
+    rule = GroupRule.objects.get()
+    assert (rule.max_running, rule.per_minute, rule.paused_at) == (2, None, None)
+    act(boss, "pause_groups", rule.pk, model="grouprule")
+    rule.refresh_from_db()
+    assert (rule.paused_by, rule.paused_at is None) == ("boss", False)
+    boss.post(reverse("admin:jobs_grouprule_change", args=[rule.pk]), {"max_running": 5, "per_minute": 9})
+    act(boss, "resume_groups", rule.pk, model="grouprule")
+    rule.refresh_from_db()
+    assert (rule.max_running, rule.per_minute, rule.paused_at) == (5, 9, None)
+    assert list(AuditEntry.objects.order_by("id").values_list("action", flat=True)) == ["limit", "pause", "limit", "resume"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"kind": "tool", "name": ""}, {"kind": "all", "name": "x"}, {"kind": "tool", "name": "x", "per_minute": 0}]
+)
+def test_a_rule_that_makes_no_sense_is_refused(boss: Client, wrong: dict[str, Any]) -> None:
+    response = boss.post(reverse("admin:jobs_grouprule_add"), {"max_running": "", "per_minute": ""} | wrong)
+    assert response.status_code == 200
+    assert "errorlist" in response.content.decode()
+    assert not GroupRule.objects.exists()

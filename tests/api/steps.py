@@ -17,6 +17,7 @@ from jobs.models import Dependency, Event, Job
 from jobs.payloads import Json
 from jobs.retry import GiveUp
 from jobs.tools import tool
+from tests.factories import admit
 
 API = "/api/v1"
 
@@ -42,7 +43,7 @@ def submitted(**wanted: Any) -> Job:
 
 def running(**wanted: Any) -> Running:
     job = submitted(**wanted)
-    (admitted,) = lifecycle.admit([job.id])
+    (admitted,) = admit(job.id)
     started = lifecycle.start(admitted.current_attempt_id or 0, lifecycle.Child(worker="here:1", pid=1, lease=60))
     assert started is not None
     return started

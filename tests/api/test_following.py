@@ -15,6 +15,7 @@ from jobs import lifecycle
 from jobs.lifecycle import Beat, Running
 from jobs.models import ApiToken, Job
 from tests.api.steps import Caller, completed, failed, problem, running, submitted
+from tests.factories import admit
 
 pytestmark = pytest.mark.django_db
 
@@ -100,7 +101,7 @@ def test_a_look_too_early_gets_the_status_and_what_is_left_of_the_wait(caller: C
 def test_a_change_of_state_starts_the_interval_anew(caller: Caller) -> None:
     job = submitted()
     Job.objects.filter(id=job.id).update(looks=9, last_look_at=timezone.now())
-    (admitted,) = lifecycle.admit([job.id])
+    (admitted,) = admit(job.id)
     lifecycle.start(admitted.current_attempt_id or 0, lifecycle.Child(worker="here:1", pid=1, lease=60))
     body = caller.get(f"/jobs/{job.id}").json()
     assert (body["status"], body["pollingRecommendation"]["interval"]) == ("running", 2_000)

@@ -2,18 +2,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connection
-from hypothesis import given
-from hypothesis import strategies as st
+from django.test.utils import CaptureQueriesContext
 
 from benchmarks.stack import wait_until
 from jobs import admission, configuration, dispatcher, doorbell, lifecycle, rescue
-from jobs.admission import Candidate, choose
 from jobs.lifecycle import Submission
 from jobs.limits import Limits, Resources
 from jobs.models import Attempt, Job, QueueConfig
 from jobs.redis_link import connection as redis_connection
 from jobs.retry import Again
-from tests.factories import admitted, completed, failed, running, submitted
+from tests.factories import admit, admitted, completed, failed, running, submitted
 
 pytestmark = pytest.mark.django_db
 
@@ -73,30 +71,6 @@ def test_memory_in_use_is_never_above_the_limit():
     assert set(order_of_starts()) == {jobs[0].id, jobs[1].id, small.id}
 
 
-needs = st.builds(Resources, memory_mb=st.integers(0, 10), cpu_weight=st.integers(0, 3), disk_mb=st.just(0))
-
-
-@given(st.lists(st.tuples(needs, st.floats(0, 100)), max_size=30), st.integers(0, 10))
-def test_what_is_chosen_fits_is_in_order_and_leaves_out_nothing_that_could_have_started(jobs, slots):
-    room = Resources(memory_mb=12, cpu_weight=4, disk_mb=1)
-    ready = [Candidate(id=str(n), needs=need, waited=waited) for n, (need, waited) in enumerate(jobs)]
-    chosen = [int(i) for i in choose(ready, slots, room)]
-    assert chosen == sorted(chosen)
-    assert len(chosen) <= slots
-    assert sum(ready[i].needs.memory_mb for i in chosen) <= room.memory_mb
-    assert sum(ready[i].needs.cpu_weight for i in chosen) <= room.cpu_weight
-    left = room
-    for job in ready:
-        if int(job.id) in chosen:
-            left = left.less(job.needs)
-        elif len([c for c in chosen if c < int(job.id)]) < slots:
-            assert not job.needs.fits(left) or any(
-                not r.needs.fits(room) or r.waited > admission.PATIENCE for r in ready[: int(job.id)]
-            )
-            if job.waited > admission.PATIENCE:
-                break
-
-
 @pytest.mark.parametrize("jobs", [1, 40])
 def test_a_round_costs_the_same_queries_for_one_and_for_forty_admissions(jobs, django_assert_max_num_queries):
     allow(100)
@@ -106,10 +80,13 @@ def test_a_round_costs_the_same_queries_for_one_and_for_forty_admissions(jobs, d
     assert done.admitted == jobs
 
 
-def test_the_next_jobs_come_from_the_ready_index(django_assert_num_queries):
+def test_the_next_jobs_come_from_the_ready_index():
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute("EXPLAIN " + admission._CANDIDATES, [10])
+        room = admission.Room(slots=1, resources=Resources())
+        with CaptureQueriesContext(connection) as asked:
+            admission.candidates(room, admission.SMALL)
+        cursor.execute("EXPLAIN " + asked[0]["sql"])
         plan = "\n".join(row[0] for row in cursor.fetchall())
     assert "job_ready" in plan
     assert "Sort" not in plan
@@ -188,7 +165,7 @@ def test_a_job_whose_time_has_come_is_let_in():
 def test_a_cancelled_job_is_not_admitted_even_if_it_was_chosen():
     job = submitted()
     lifecycle.cancel(job.id, by="t")
-    assert lifecycle.admit([job.id]) == []
+    assert admit(job.id) == []
     assert not Attempt.objects.exists()
 
 

@@ -25,7 +25,7 @@ from jobs.limits import Resources
 from jobs.models import Attempt, Dependency, Event, Job, JobMetrics
 from jobs.retry import Again, GiveUp
 from jobs.states import ATTEMPT_MOVES, JOB_MOVES, Status
-from tests.factories import BROKEN, LEASE, admitted, completed, failed, result, running, submitted
+from tests.factories import BROKEN, LEASE, admit, admitted, completed, failed, result, running, submitted
 
 pytestmark = pytest.mark.django_db
 
@@ -228,7 +228,7 @@ def test_at_most_a_thousand_diagnostics_are_kept_the_last_ones():
 
 
 def test_every_attempt_move_in_the_table_is_made_by_its_verb():
-    assert set(ATTEMPT_MOVES) == {"admit", "start", "finish", "fail", "lose", "interrupt", "cancel"}
+    assert set(ATTEMPT_MOVES) == {"admit", "start", "finish", "fail", "lose", "interrupt", "withdraw", "cancel"}
 
 
 # --- dependencies ----------------------------------------------------------------------------------------------------
@@ -311,7 +311,7 @@ def test_of_many_starts_of_one_attempt_one_wins():
 @pytest.mark.django_db(transaction=True)
 def test_many_children_share_the_admitted_attempts_without_taking_one_twice():
     jobs = lifecycle.submit_many([Submission(tool="test.add") for _ in range(20)], by="t")
-    lifecycle.admit([job.id for job in jobs])
+    admit(*[job.id for job in jobs])
 
     def take(n):
         taken = []

@@ -1,13 +1,11 @@
-"""The rows. What must hold is a named constraint; each index says which query it serves."""
+"""Jobs, their attempts, and what is written about them."""
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from jobs.limits import DEFAULT_TIMEOUT_MS, DEFAULT_WEIGHTS, OPERATION_TIMEOUTS_MS
 from jobs.states import FINAL, AttemptState, Gate, Operation, Priority, Status
 
 _FINAL = sorted(FINAL)
@@ -56,6 +54,8 @@ class Job(models.Model):
     task_id = models.CharField(max_length=100, blank=True, default="")
     project = models.CharField(max_length=100, blank=True, default="")
     batch = models.CharField(max_length=100, blank=True, default="")
+    concurrency_key = models.CharField(max_length=100, blank=True, default="", help_text="Named by the caller.")
+    concurrency_limit = models.IntegerField(default=0, help_text="So many jobs of the key may run at once; 0 without a key.")
     metadata = models.JSONField(default=dict, blank=True)
     submitted_by = models.CharField(max_length=150, blank=True, default="")
 
@@ -94,6 +94,7 @@ class Job(models.Model):
             models.CheckConstraint(
                 name="job_final_has_no_attempt", condition=~Q(status__in=_FINAL) | Q(current_attempt__isnull=True)
             ),
+            models.CheckConstraint(name="job_key_has_limit", condition=Q(concurrency_key="") | Q(concurrency_limit__gte=1)),
             models.CheckConstraint(name="job_time_gate_has_run_at", condition=~Q(gate=Gate.TIME) | Q(run_at__isnull=False)),
             models.CheckConstraint(name="job_progress_in_percent", condition=Q(progress__gte=0, progress__lte=100)),
             models.CheckConstraint(
@@ -160,6 +161,8 @@ class Attempt(models.Model):
     cpu_weight = models.FloatField(default=0)
     disk_mb = models.IntegerField(default=0)
     timeout_ms = models.BigIntegerField()
+    concurrency_key = models.CharField(max_length=100, blank=True, default="")
+    rated = models.BooleanField(default=False, help_text="Counts for a limit of starts a minute.")
 
     admitted_at = models.DateTimeField()
     rung_at = models.DateTimeField(null=True, blank=True)
@@ -195,6 +198,8 @@ class Attempt(models.Model):
         indexes = [
             # lifecycle.start_next: the next admitted attempt of a queue; doorbell.unanswered
             models.Index("queue", "id", name="attempt_admitted", condition=Q(state=AttemptState.ADMITTED)),
+            # admission.census: starts of the last minute
+            models.Index("admitted_at", name="attempt_rated", condition=Q(rated=True)),
             # rescue.expired
             models.Index("lease_until", name="attempt_lease", condition=Q(state=AttemptState.RUNNING)),
         ]
@@ -272,78 +277,3 @@ class JobMetrics(models.Model):
 
     def __str__(self) -> str:
         return self.job_id
-
-
-def default_weights() -> dict[str, float]:
-    return {k.value: v for k, v in DEFAULT_WEIGHTS.items()}
-
-
-def default_operation_timeouts() -> dict[str, int]:
-    return {k.value: v for k, v in OPERATION_TIMEOUTS_MS.items()}
-
-
-class QueueConfig(models.Model):
-    """JobQueueConfig: one row. Made from the environment on first start."""
-
-    id = models.SmallIntegerField(primary_key=True, default=1, editable=False)
-    max_concurrent_jobs = models.IntegerField(default=5)
-    priority_weights = models.JSONField(default=default_weights)
-    max_retries = models.IntegerField(default=3)
-    backoff_multiplier = models.FloatField(default=2.0)
-    initial_delay_ms = models.BigIntegerField(default=1000)
-    max_delay_ms = models.BigIntegerField(default=300_000)
-    default_timeout_ms = models.BigIntegerField(default=DEFAULT_TIMEOUT_MS)
-    operation_timeouts = models.JSONField(default=default_operation_timeouts)
-    max_memory_mb = models.IntegerField(default=2048)
-    max_cpu_weight = models.FloatField(default=8)
-    max_disk_mb = models.IntegerField(default=1024)
-    updated_at = models.DateTimeField(auto_now=True)
-
-    class Meta:
-        verbose_name = verbose_name_plural = "queue configuration"
-        constraints = [
-            models.CheckConstraint(name="queueconfig_only_one", condition=Q(id=1)),
-            models.CheckConstraint(
-                name="queueconfig_limits_positive",
-                condition=Q(max_concurrent_jobs__gte=0, max_memory_mb__gte=0, max_cpu_weight__gte=0, max_disk_mb__gte=0),
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return "Queue configuration"
-
-
-class Worker(models.Model):
-    """A Celery worker process that says it is there."""
-
-    name = models.CharField(primary_key=True, max_length=200)
-    host = models.CharField(max_length=200)
-    pid = models.IntegerField()
-    slots = models.IntegerField()
-    queues = models.JSONField(default=list)
-    started_at = models.DateTimeField()
-    beat_at = models.DateTimeField()
-    stopped_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        indexes = [models.Index("beat_at", name="worker_beat")]  # workers.alive
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class ApiToken(models.Model):
-    """A bearer token. Only its SHA-256 is kept: the token has 256 random bits, so a slow hash would add nothing."""
-
-    name = models.CharField(max_length=100, unique=True)
-    prefix = models.CharField(max_length=12, help_text="The first characters, to recognise it by.")
-    digest = models.CharField(max_length=64, unique=True)
-    scopes = models.JSONField(default=list)
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE)
-    created_at = models.DateTimeField(auto_now_add=True)
-    expires_at = models.DateTimeField(null=True, blank=True)
-    last_used_at = models.DateTimeField(null=True, blank=True)
-    revoked_at = models.DateTimeField(null=True, blank=True)
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.prefix}…)"

@@ -1,0 +1,189 @@
+"""Jobs and what belongs to them: looked at, and moved by lifecycle verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from jobs import lifecycle, tools
+from jobs.admin.base import MAX_AT_ONCE, MAX_MESSAGES, Base, OfJob, ReadOnly, badge, link_to_job, pretty
+from jobs.errors import Refused
+from jobs.models import Attempt, Dependency, Event, Job, JobMetrics, TaskJob
+
+
+class ToolFilter(admin.SimpleListFilter):
+    """By the registry: collecting the names from the rows would read the whole table."""
+
+    title = "tool"
+    parameter_name = "tool"
+
+    def lookups(self, request: HttpRequest, model_admin: Base) -> list[tuple[str, str]]:
+        return [(tool.name, tool.name) for tool in tools.every()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(tool=self.value()) if self.value() else queryset
+
+
+@admin.register(Job, TaskJob)
+class JobAdmin(ReadOnly):
+    list_display = ("id", "tool", "state", "done", "priority", "operation", "reason_shown", "created_at", "finished_at")
+    list_filter = ("status", "priority", "operation", ToolFilter)
+    search_fields = ("id__startswith",)
+    search_help_text = "The beginning of an id"
+    ordering = ("-created_at", "-id")
+    actions = ("cancel_jobs", "retry_jobs")
+    fieldsets = (
+        (None, {"fields": ("id", "kind", "tool", "state", "reason", "done", "message", "stage", "history")}),
+        (
+            "Request",
+            {"fields": ("params_shown", "priority", "operation", "batch", "project", "task_id", "submitted_by")},
+        ),
+        (
+            "Needs",
+            {"fields": ("memory_mb", "cpu_weight", "disk_mb", "estimated_ms", "timeout_ms", "max_retries", "queue")},
+        ),
+        ("Outcome", {"fields": ("result_shown", "diagnostics_shown", "metadata_shown")}),
+        (
+            "Life",
+            {
+                "fields": (
+                    *("gate", "gate_since", "run_at", "cancel_requested_at", "cancel_reason", "attempt_count"),
+                    *("retry_count", "loss_count", "version", "created_at", "started_at", "updated_at", "finished_at"),
+                )
+            },
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        found = super().get_queryset(request)
+        in_list = request.resolver_match is not None and str(request.resolver_match.url_name).endswith("_changelist")
+        # The list shows none of the columns that may hold megabytes.
+        return found.defer("params", "result", "diagnostics", "metadata") if in_list else found
+
+    def has_control_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("jobs.control_job")
+
+    @admin.display(description="status", ordering="status")
+    def state(self, job: Job) -> SafeString:
+        return badge(job.status)
+
+    @admin.display(description="progress")
+    def done(self, job: Job) -> str:
+        return f"{job.progress:.0f} %"
+
+    @admin.display(description="reason")
+    def reason_shown(self, job: Job) -> str:
+        return job.reason[:100]
+
+    @admin.display(description="params")
+    def params_shown(self, job: Job) -> SafeString:
+        return pretty(job.params)
+
+    @admin.display(description="result")
+    def result_shown(self, job: Job) -> SafeString:
+        return pretty(job.result)
+
+    @admin.display(description="diagnostics")
+    def diagnostics_shown(self, job: Job) -> SafeString:
+        return pretty(job.diagnostics)
+
+    @admin.display(description="metadata")
+    def metadata_shown(self, job: Job) -> SafeString:
+        return pretty(job.metadata)
+
+    @admin.display(description="history")
+    def history(self, job: Job) -> SafeString:
+        query = urlencode({"q": job.id})
+        pages = [reverse(f"admin:jobs_{name}_changelist") for name in ("event", "attempt", "dependency", "jobmetrics")]
+        return format_html(
+            '<a href="{}?{q}">events</a> · <a href="{}?{q}">attempts</a> · <a href="{}?{q}">dependencies</a> · '
+            '<a href="{}?{q}">metrics</a>',
+            *pages,
+            q=query,
+        )
+
+    @admin.action(description="Cancel selected jobs", permissions=["control"])
+    def cancel_jobs(self, request: HttpRequest, chosen: QuerySet[Job]) -> None:
+        self._each(request, chosen, lambda job_id, by: lifecycle.cancel(job_id, by=by, reason=f"cancelled by {by}"))
+
+    @admin.action(description="Retry selected jobs", permissions=["control"])
+    def retry_jobs(self, request: HttpRequest, chosen: QuerySet[Job]) -> None:
+        self._each(request, chosen, lambda job_id, by: lifecycle.retry(job_id, by=by))
+
+    def _each(self, request: HttpRequest, chosen: QuerySet[Job], verb: Callable[[str, str], Job]) -> None:
+        """Each job is its own transaction and has its own message; beyond a screenful they are counted."""
+        by = request.user.get_username()
+        outcomes = [_outcome(job_id, by, verb) for job_id in chosen.values_list("pk", flat=True)[:MAX_AT_ONCE]]
+        for level, text in outcomes[:MAX_MESSAGES]:
+            messages.add_message(request, level, text)
+        if rest := outcomes[MAX_MESSAGES:]:
+            refused = sum(level != messages.SUCCESS for level, _ in rest)
+            self.message_user(request, f"… and {len(rest)} more, {refused} of them refused.", messages.INFO)
+
+
+def _outcome(job_id: str, by: str, verb: Callable[[str, str], Job]) -> tuple[int, str]:
+    try:
+        job = verb(job_id, by)
+    except Refused as refusal:
+        return messages.WARNING, f"{job_id}: {refusal.detail}"
+    stopping = job.status == "running" and job.cancel_requested_at is not None
+    return messages.SUCCESS, f"{job_id} is {'told to stop' if stopping else job.status}."
+
+
+@admin.register(Attempt)
+class AttemptAdmin(OfJob):
+    list_display = ("job_link", "number", "shown", "worker", "admitted_at", "started_at", "finished_at", "error")
+    list_filter = ("state",)
+    list_display_links = ("number",)
+    exclude = ("job",)
+    readonly_fields = ("job_link",)
+
+    @admin.display(description="state")
+    def shown(self, attempt: Attempt) -> SafeString:
+        return badge(attempt.state)
+
+    @admin.display(description="error")
+    def error(self, attempt: Attempt) -> str:
+        return f"{attempt.error_class}: {attempt.error_message}"[:100] if attempt.error_class else ""
+
+
+@admin.register(Event)
+class EventAdmin(OfJob):
+    list_display = ("at", "job_link", "verb", "move", "reason", "actor")
+    exclude = ("job", "attempt")
+    readonly_fields = ("job_link",)
+    list_display_links = ("at",)
+
+    @admin.display(description="move")
+    def move(self, event: Event) -> str:
+        return f"{event.before} → {event.after}" if event.before else event.after
+
+
+@admin.register(Dependency)
+class DependencyAdmin(OfJob):
+    list_display = ("job_link", "parent_link", "position", "met_at")
+    search_fields = ("job__id__exact", "parent__id__exact")
+    exclude = ("job", "parent")
+    readonly_fields = ("job_link", "parent_link")
+    list_display_links = ("position",)
+
+    @admin.display(description="waits for")
+    def parent_link(self, dependency: Dependency) -> SafeString:
+        return link_to_job(dependency.parent_id)
+
+
+@admin.register(JobMetrics)
+class JobMetricsAdmin(OfJob):
+    list_display = ("job_link", "start_time", "duration_ms", "peak_memory_mb", "average_cpu", "performance_score")
+    exclude = ("job",)
+    readonly_fields = ("job_link",)
+    list_display_links = ("start_time",)
+    ordering = ("-job_id",)

@@ -1,0 +1,135 @@
+"""Verbs that hold pending jobs back: withdraw, pause, resume; and reprioritise, which moves them in line."""
+
+from __future__ import annotations
+
+from django.db import connection, transaction
+
+from jobs import configuration, events
+from jobs.errors import IllegalMove, NotFound
+from jobs.lifecycle.rows import RETURNED, jobs_from
+from jobs.models import Job
+from jobs.states import Priority
+
+# An admitted attempt that nobody has begun gives its slot back. Locks are waited for: when this returns, each of these
+# attempts has either begun or is withdrawn.
+_WITHDRAW = f"""
+WITH held AS MATERIALIZED (
+    SELECT j.id, j.current_attempt_id AS attempt FROM jobs_job j JOIN jobs_attempt a ON a.id = j.current_attempt_id
+    WHERE j.status = 'pending' AND a.state = 'admitted' AND {{which}}
+    ORDER BY j.id FOR NO KEY UPDATE OF j
+), dropped AS (
+    UPDATE jobs_attempt a SET state = 'cancelled', finished_at = now(), error_category = 'cancelled',
+        error_message = 'withdrawn before it began'
+    FROM held WHERE a.id = held.attempt AND a.state = 'admitted' RETURNING a.id, a.job_id
+), moved AS (
+    UPDATE jobs_job j SET current_attempt_id = NULL, version = version + 1, updated_at = now()
+    FROM dropped WHERE j.id = dropped.job_id AND j.current_attempt_id = dropped.id
+    RETURNING {RETURNED}, dropped.id AS attempt
+), noted AS (
+    INSERT INTO jobs_event (job_id, attempt_id, verb, before, after, reason, actor, at)
+    SELECT id, attempt, 'withdraw', 'pending', 'pending', %(reason)s, %(by)s, now() FROM moved
+)
+SELECT * FROM moved
+"""
+_WITHDRAW_ALL = _WITHDRAW.format(which="TRUE")
+_WITHDRAW_ONE = _WITHDRAW.format(which="j.id = %(job)s")
+
+
+def withdraw(*, by: str, reason: str) -> list[Job]:
+    """Take back every admitted attempt that has not begun, so that the next round decides by what holds then."""
+    with transaction.atomic():
+        moved = jobs_from(_WITHDRAW_ALL, {"by": by, "reason": reason})
+        events.announce(map(events.delta_of, moved), poke=True)
+    return moved
+
+
+_PAUSE = f"""
+WITH moved AS (
+    UPDATE jobs_job j SET gate = 'paused', gate_since = now(), reason = %(reason)s, version = version + 1, updated_at = now()
+    WHERE id = %(job)s AND status = 'pending' AND gate <> 'paused' AND current_attempt_id IS NULL
+    RETURNING {RETURNED}
+), noted AS (
+    INSERT INTO jobs_event (job_id, verb, before, after, reason, actor, at)
+    SELECT id, 'pause', 'pending', 'pending', %(reason)s, %(by)s, now() FROM moved
+)
+SELECT * FROM moved
+"""
+# The gate is computed from the rows: parents may have finished meanwhile, and one that ended badly is settled once more.
+_RESUME = f"""
+WITH was AS (
+    SELECT id FROM jobs_job WHERE id = %(job)s AND status = 'pending' AND gate = 'paused' FOR NO KEY UPDATE
+), moved AS (
+    UPDATE jobs_job j SET gate_since = now(), reason = '', version = version + 1, updated_at = now(),
+        gate = CASE WHEN EXISTS (SELECT 1 FROM jobs_dependency d WHERE d.job_id = j.id AND d.met_at IS NULL) THEN 'dependencies'
+            WHEN run_at > now() THEN 'time' ELSE 'open' END
+    FROM was WHERE j.id = was.id
+    RETURNING {RETURNED}
+), noted AS (
+    INSERT INTO jobs_event (job_id, verb, before, after, reason, actor, at)
+    SELECT id, 'resume', 'pending', 'pending', '', %(by)s, now() FROM moved
+), resettled AS (
+    UPDATE jobs_job p SET unsettled = TRUE
+    FROM jobs_dependency d, moved
+    WHERE d.job_id = moved.id AND d.met_at IS NULL AND p.id = d.parent_id AND p.status IN ('completed', 'failed', 'cancelled')
+)
+SELECT * FROM moved
+"""
+
+
+def pause(job_id: str, *, by: str, reason: str = "") -> Job:
+    """Hold a pending job back until `resume`. Raises `NotFound`, or `IllegalMove` for one that runs or has ended."""
+    params = {"job": job_id, "by": by, "reason": reason or f"paused by {by}"}
+    with transaction.atomic():
+        jobs_from(_WITHDRAW_ONE, params)
+        moved = jobs_from(_PAUSE, params)
+        events.announce(map(events.delta_of, moved), poke=bool(moved))
+    return moved[0] if moved else _as_it_is(job_id, "paused", may_be_paused=True)
+
+
+def resume(job_id: str, *, by: str) -> Job:
+    """Let a paused job in again, at its old place in line. Raises `NotFound`, or `IllegalMove` for one that has ended."""
+    with transaction.atomic():
+        moved = jobs_from(_RESUME, {"job": job_id, "by": by})
+        events.announce(map(events.delta_of, moved), poke=bool(moved))
+    return moved[0] if moved else _as_it_is(job_id, "resumed", may_be_paused=False)
+
+
+_REPRIORITISE = f"""
+WITH moved AS (
+    UPDATE jobs_job j SET priority = %(priority)s, version = version + 1, updated_at = now(),
+        rank = (EXTRACT(EPOCH FROM created_at) * 1000000)::bigint - %(head_start)s
+    WHERE id = %(job)s AND status = 'pending' AND priority <> %(priority)s
+    RETURNING {RETURNED}
+), noted AS (
+    INSERT INTO jobs_event (job_id, verb, before, after, reason, actor, at)
+    SELECT id, 'reprioritise', 'pending', 'pending', 'now ' || priority, %(by)s, now() FROM moved
+)
+SELECT * FROM moved
+"""
+
+
+def reprioritise(job_id: str, priority: Priority, *, by: str) -> Job:
+    """Give a pending job another priority, and with it another place in line. Raises `NotFound` or `IllegalMove`."""
+    head_start = configuration.limits().head_start_us(priority)
+    with transaction.atomic():
+        moved = jobs_from(_REPRIORITISE, {"job": job_id, "priority": priority.value, "head_start": head_start, "by": by})
+        events.announce(map(events.delta_of, moved), poke=bool(moved))
+    return moved[0] if moved else _as_it_is(job_id, "given another priority", may_be_paused=True)
+
+
+def _as_it_is(job_id: str, what: str, *, may_be_paused: bool) -> Job:
+    """A pending job that needed no change. Raises otherwise."""
+    rows = jobs_from(f"SELECT {RETURNED} FROM jobs_job j WHERE id = %(job)s", {"job": job_id})
+    if not rows:
+        raise NotFound(f"there is no job {job_id!r}")
+    if rows[0].status != "pending":
+        raise IllegalMove(f"job {job_id} is {rows[0].status}; only pending jobs can be {what}")
+    if not may_be_paused and rows[0].gate != "paused":
+        raise IllegalMove(f"job {job_id} is not paused")
+    return rows[0]
+
+
+def lock_configuration() -> None:
+    """Until the end of this transaction no job is admitted: `admit` shares this row. Also marks it as changed."""
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE jobs_queueconfig SET updated_at = now()")

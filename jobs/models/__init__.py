@@ -1,0 +1,20 @@
+"""The rows. What must hold is a named constraint; each index says which query it serves."""
+
+from jobs.models.job import Attempt, Dependency, Event, Job, JobMetrics, TaskJob
+from jobs.models.queue import ApiToken, AuditEntry, GroupRule, QueueConfig, Worker, default_operation_timeouts, default_weights
+
+__all__ = [
+    "ApiToken",
+    "Attempt",
+    "AuditEntry",
+    "Dependency",
+    "Event",
+    "GroupRule",
+    "Job",
+    "JobMetrics",
+    "QueueConfig",
+    "TaskJob",
+    "Worker",
+    "default_operation_timeouts",
+    "default_weights",
+]

@@ -1,0 +1,132 @@
+"""The queue as a whole: its configuration, its workers, its callers."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from jobs.limits import DEFAULT_TIMEOUT_MS, DEFAULT_WEIGHTS, OPERATION_TIMEOUTS_MS, GroupKind
+
+
+def default_weights() -> dict[str, float]:
+    return {k.value: v for k, v in DEFAULT_WEIGHTS.items()}
+
+
+def default_operation_timeouts() -> dict[str, int]:
+    return {k.value: v for k, v in OPERATION_TIMEOUTS_MS.items()}
+
+
+class QueueConfig(models.Model):
+    """JobQueueConfig: one row. Made from the environment on first start."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1, editable=False)
+    max_concurrent_jobs = models.IntegerField(default=5)
+    priority_weights = models.JSONField(default=default_weights)
+    max_retries = models.IntegerField(default=3)
+    backoff_multiplier = models.FloatField(default=2.0)
+    initial_delay_ms = models.BigIntegerField(default=1000)
+    max_delay_ms = models.BigIntegerField(default=300_000)
+    default_timeout_ms = models.BigIntegerField(default=DEFAULT_TIMEOUT_MS)
+    operation_timeouts = models.JSONField(default=default_operation_timeouts)
+    max_memory_mb = models.IntegerField(default=2048)
+    max_cpu_weight = models.FloatField(default=8)
+    max_disk_mb = models.IntegerField(default=1024)
+    version = models.IntegerField(default=1, help_text="Grows with every change; a stale editor is told.")
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name = verbose_name_plural = "queue configuration"
+        constraints = [
+            models.CheckConstraint(name="queueconfig_only_one", condition=Q(id=1)),
+            models.CheckConstraint(
+                name="queueconfig_limits_positive",
+                condition=Q(max_concurrent_jobs__gte=0, max_memory_mb__gte=0, max_cpu_weight__gte=0, max_disk_mb__gte=0),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return "Queue configuration"
+
+
+class GroupRule(models.Model):
+    """A limit or a pause for a group of jobs; an empty limit is none. Written by jobs.steering only."""
+
+    kind = models.CharField(max_length=9, choices=GroupKind)
+    name = models.CharField(max_length=100, blank=True, help_text="Of the tool, operation, project, key or queue.")
+    max_running = models.IntegerField(null=True, blank=True)
+    per_minute = models.IntegerField(null=True, blank=True, help_text="Starts in any sixty seconds.")
+    paused_at = models.DateTimeField(null=True, blank=True)
+    paused_by = models.CharField(max_length=200, blank=True, default="")
+    pause_reason = models.CharField(max_length=500, blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["kind", "name"], name="grouprule_once"),
+            models.CheckConstraint(name="grouprule_kind_known", condition=Q(kind__in=GroupKind.values)),
+            models.CheckConstraint(
+                name="grouprule_all_has_no_name", condition=Q(kind="all", name="") | (~Q(kind="all") & ~Q(name=""))
+            ),
+            models.CheckConstraint(
+                name="grouprule_limits_sane",
+                condition=(Q(max_running=None) | Q(max_running__gte=0)) & (Q(per_minute=None) | Q(per_minute__gte=1)),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}".strip()
+
+
+class AuditEntry(models.Model):
+    """Who changed what about the queue. Append-only."""
+
+    at = models.DateTimeField(db_default=Now())
+    actor = models.CharField(max_length=200)
+    action = models.CharField(max_length=50)
+    subject = models.CharField(max_length=200)
+    before = models.JSONField(default=dict)
+    after = models.JSONField(default=dict)
+
+    class Meta:
+        verbose_name_plural = "audit entries"
+        indexes = [models.Index(F("at").desc(), name="audit_newest")]  # the admin's list
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.subject}"
+
+
+class Worker(models.Model):
+    """A Celery worker process that says it is there."""
+
+    name = models.CharField(primary_key=True, max_length=200)
+    host = models.CharField(max_length=200)
+    pid = models.IntegerField()
+    slots = models.IntegerField()
+    queues = models.JSONField(default=list)
+    started_at = models.DateTimeField()
+    beat_at = models.DateTimeField()
+    stopped_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [models.Index("beat_at", name="worker_beat")]  # workers.alive
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ApiToken(models.Model):
+    """A bearer token. Only its SHA-256 is kept: the token has 256 random bits, so a slow hash would add nothing."""
+
+    name = models.CharField(max_length=100, unique=True)
+    prefix = models.CharField(max_length=12, help_text="The first characters, to recognise it by.")
+    digest = models.CharField(max_length=64, unique=True)
+    scopes = models.JSONField(default=list)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"

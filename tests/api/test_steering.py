@@ -1,0 +1,126 @@
+"""The queue through the API: configuration, limits, pauses; and one job paused, moved in line, asked why."""
+
+import json
+
+import pytest
+
+from jobs import configuration, tokens
+from jobs.models import AuditEntry, GroupRule, Job, QueueConfig
+from tests.api.steps import Caller, problem, running, submitted
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def admin(client):
+    return Caller([tokens.ADMIN], name="operator")
+
+
+def patch(caller, body):
+    return caller.client.patch("/api/v1/queue/config", json.dumps(body), content_type="application/json")
+
+
+def put(caller, path, body):
+    return caller.client.put("/api/v1" + path, json.dumps(body), content_type="application/json")
+
+
+def test_the_configuration_is_changed_in_part_and_the_change_is_noted(admin):
+    seen = admin.get("/queue/config").json()
+    body = {
+        "version": seen["version"],
+        "maxConcurrentJobs": 9,
+        "retryPolicy": {"maxRetries": 1},
+        "resourceLimits": {"maxMemoryMB": 64},
+    }
+    answer = patch(admin, body).json()
+    assert (answer["maxConcurrentJobs"], answer["retryPolicy"]["maxRetries"], answer["resourceLimits"]["maxMemoryMB"]) == (9, 1, 64)
+    assert answer["version"] == seen["version"] + 1
+    assert answer["timeoutPolicy"] == seen["timeoutPolicy"]
+    entry = AuditEntry.objects.get()
+    assert (entry.actor, entry.action) == ("token:operator", "configure")
+    assert (entry.before["max_concurrent_jobs"], entry.after["max_concurrent_jobs"]) == (5, 9)
+
+
+def test_the_second_of_two_editors_is_told(admin):
+    version = admin.get("/queue/config").json()["version"]
+    assert patch(admin, {"version": version, "maxConcurrentJobs": 9}).status_code == 200
+    late = patch(admin, {"version": version, "maxConcurrentJobs": 3})
+    assert (late.status_code, problem(late)["type"]) == (409, "/api/v1/problems/conflict")
+    assert QueueConfig.objects.get().max_concurrent_jobs == 9
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"maxConcurrentJobs": -1}, "/maxConcurrentJobs"),
+        ({"maxConcurrentJobs": True}, "/maxConcurrentJobs"),
+        ({"priorityWeights": {"low": 1}}, "/priorityWeights"),
+        ({"retryPolicy": {"backoffMultiplier": 0.5}}, "/retryPolicy/backoffMultiplier"),
+        ({"maxRetryDelayMs": 1}, "/maxRetryDelayMs"),
+        ({"timeoutPolicy": {"operationTimeouts": {"swimming": 1}}}, "/timeoutPolicy/operationTimeouts"),
+        ({"resourceLimits": {"maxCpuWeight": -1}}, "/resourceLimits/maxCpuWeight"),
+        ({"maxJobs": 3}, "/maxJobs"),
+    ],
+)
+def test_a_configuration_that_makes_no_sense_is_refused_whole(admin, change, pointer):
+    answer = patch(admin, {"version": configuration.row().version} | change)
+    assert answer.status_code == 422
+    assert problem(answer)["errors"][0]["pointer"] == pointer
+    assert configuration.row().version == 1
+
+
+def test_only_an_administrator_changes_limits_and_whoever_controls_jobs_may_pause(client):
+    caller = Caller([tokens.READ, tokens.CONTROL])
+    assert patch(caller, {"version": 1}).status_code == 403
+    assert put(caller, "/queue/rules/tool/doors.sum", {"maxRunning": 1}).status_code == 403
+    assert caller.post("/queue/pause", {"kind": "tool", "name": "doors.sum"}).status_code == 200
+    assert Caller([tokens.READ], name="reader").post("/queue/pause", {}).status_code == 403
+
+
+def test_a_rule_is_set_listed_and_taken_away(admin):
+    assert put(admin, "/queue/rules/project/a/b", {"maxRunning": 2, "perMinute": 30}).json()["maxRunning"] == 2
+    (rule,) = admin.get("/queue/rules").json()["rules"]
+    assert (rule["kind"], rule["name"], rule["perMinute"], rule["paused"]) == ("project", "a/b", 30, False)
+    assert "maxRunning" not in put(admin, "/queue/rules/project/a/b", {}).json()
+    assert put(admin, "/queue/rules/moon/x", {}).status_code == 422
+    assert GroupRule.objects.count() == 1
+
+
+def test_a_pause_is_seen_by_who_asks_why_and_ends_with_resume(admin, monkeypatch):
+    monkeypatch.setattr("jobs.workers.dispatcher_alive", lambda: True)
+    job = submitted(project="p")
+    assert admin.post("/queue/pause", {"kind": "project", "name": "p", "reason": "audit"}).json()["pausedBy"] == "token:operator"
+    why = admin.get(f"/jobs/{job.id}/why").json()["why"]
+    assert (why["reason"], why["text"], why["place"]) == ("paused", "Project p is paused by token:operator: audit.", 1)
+    admin.post("/queue/resume", {"kind": "project", "name": "p"})
+    assert admin.get(f"/jobs/{job.id}/why").json()["why"]["reason"] == "queued"
+
+
+def test_one_job_is_paused_resumed_and_moved_in_line(admin):
+    job = submitted()
+    assert admin.post(f"/jobs/{job.id}/pause", {"reason": "wait"}).status_code == 202
+    assert admin.get(f"/jobs/{job.id}/why").json()["why"]["reason"] == "paused"
+    assert admin.post(f"/jobs/{job.id}/resume").status_code == 202
+    assert problem(admin.post(f"/jobs/{job.id}/resume"))["status"] == 409
+    assert admin.post(f"/jobs/{job.id}/priority", {"priority": "critical"}).status_code == 202
+    assert admin.get(f"/jobs/{job.id}/full").json()["priority"] == "critical"
+    assert admin.post(f"/jobs/{job.id}/priority", {"priority": "urgent"}).status_code == 422
+    assert [e["verb"] for e in admin.get(f"/jobs/{job.id}/events").json()["events"]] == [
+        "submit",
+        "pause",
+        "resume",
+        "reprioritise",
+    ]
+
+
+def test_a_running_job_is_not_paused_and_does_not_wait(admin):
+    job = running().job
+    assert admin.post(f"/jobs/{job.id}/pause").status_code == 409
+    assert admin.get(f"/jobs/{job.id}/why").json() == {"jobId": job.id}
+
+
+def test_a_job_may_bring_a_concurrency_key(admin):
+    made = admin.submit(concurrencyKey="k", concurrencyLimit=2).json()
+    row = Job.objects.get(pk=made["jobId"])
+    assert (row.concurrency_key, row.concurrency_limit) == ("k", 2)
+    assert admin.submit(concurrencyKey="k", concurrencyLimit=0).status_code == 422

@@ -1,0 +1,308 @@
+"""Admission against a slow, obvious reference, over rows in the real database; and what each kind of limit means."""
+
+import itertools
+from dataclasses import dataclass, field
+
+import pytest
+from django.db.models.functions import Now
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jobs import admission, configuration, dispatcher, lifecycle, queries, steering
+from jobs.errors import IllegalMove, InvalidRequest
+from jobs.lifecycle import Submission
+from jobs.limits import GroupKind, Resources
+from jobs.models import Attempt, AuditEntry, GroupRule, Job, QueueConfig
+from jobs.states import Priority
+from tests import factories
+from tests.factories import LEASE, admit, admitted, completed, failed, running
+
+pytestmark = pytest.mark.django_db
+TOOLS = ("test.add", "test.walk")
+KEYS = ("", "a", "b")
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def dispatcher_is_there(monkeypatch):
+    monkeypatch.setattr("jobs.workers.dispatcher_alive", lambda: True)
+
+
+def submitted(**wanted):
+    """In a test's one transaction time stands still: what came first is told by the id."""
+    return factories.submitted(id=f"n{next(_numbers):06}", **wanted)
+
+
+def allow(slots, **columns):
+    configuration.row()
+    QueueConfig.objects.update(max_concurrent_jobs=slots, **columns)
+
+
+def started():
+    return list(Attempt.objects.order_by("id").values_list("job_id", flat=True))
+
+
+# --- the reference ---------------------------------------------------------------------------------------------------
+@dataclass
+class World:
+    """What a test makes up; the reference reads it, the product reads rows made of it."""
+
+    jobs: list[dict] = field(default_factory=list)
+    rules: dict = field(default_factory=dict)
+    slots: int = 1
+
+
+def reference(world):
+    """Walk over all jobs in order; take each that may start. No windows, no indexes, no exclusions."""
+    memory, slots, taken = 100, world.slots, []
+    by_rank = sorted(range(len(world.jobs)), key=lambda n: (PRIORITIES.index(world.jobs[n]["priority"]), n))
+    for n in by_rank:
+        job = world.jobs[n]
+        if slots <= 0:
+            break
+        if job["gate"] != "open":
+            continue
+        others = [world.jobs[i] for i in taken]
+        groups = [("all", ""), ("tool", job["tool"]), ("project", job["project"])] + [("key", job["key"])] * bool(job["key"])
+        if any(shut(world.rules.get(group), [o for o in others if in_group(o, group)]) for group in groups):
+            continue
+        if job["key"] and sum(o["key"] == job["key"] for o in others) >= job["key_limit"]:
+            continue
+        if job["memory"] <= max(0, memory):
+            taken.append(n)
+            slots, memory = slots - 1, memory - job["memory"]
+        elif job["patient"]:
+            slots, memory = slots - 1, memory - job["memory"]
+    return [f"j{n}" for n in taken]
+
+
+def in_group(job, group):
+    kind, name = group
+    return kind == "all" or job[kind] == name
+
+
+def shut(rule, members):
+    if rule is None:
+        return False
+    paused, most = rule
+    return paused or (most is not None and len(members) >= most)
+
+
+PRIORITIES = ["critical", "high", "medium", "low"]
+made_up_jobs = st.lists(
+    st.fixed_dictionaries({
+        "tool": st.sampled_from(TOOLS),
+        "project": st.sampled_from(["", "p"]),
+        "key": st.sampled_from(KEYS),
+        "key_limit": st.integers(1, 3),
+        "priority": st.sampled_from(PRIORITIES),
+        "memory": st.sampled_from([0, 0, 10, 40, 100]),
+        "patient": st.booleans(),
+        "gate": st.sampled_from(["open", "open", "open", "dependencies", "time", "paused"]),
+    }),
+    max_size=24,
+)  # fmt: skip
+made_up_rules = st.dictionaries(
+    st.sampled_from([("all", ""), ("tool", TOOLS[0]), ("tool", TOOLS[1]), ("project", "p"), ("key", "a")]),
+    st.tuples(st.booleans(), st.none() | st.integers(0, 3)),
+    max_size=3,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(jobs=made_up_jobs, rules=made_up_rules, slots=st.integers(0, 6), look=st.sampled_from([2, 5, 200]))
+def test_admission_is_what_a_slow_and_obvious_scheduler_would_do(monkeypatch, jobs, rules, slots, look):
+    # Small looks make one round need several, as a long backlog does.
+    monkeypatch.setattr(admission, "SMALL", look)
+    monkeypatch.setattr(admission, "LARGE", look)
+    monkeypatch.setattr(admission, "LOOKS", 100)
+    for model in (Job, GroupRule, Attempt):
+        model.objects.all().delete()
+    allow(slots, max_memory_mb=100)
+    world = World(jobs=jobs, rules=rules, slots=slots)
+    lifecycle.submit_many(
+        [
+            Submission(
+                tool=job["tool"],
+                id=f"j{n}",
+                project=job["project"],
+                concurrency_key=job["key"],
+                concurrency_limit=job["key_limit"],
+                priority=job["priority"],
+                resources=Resources(memory_mb=job["memory"]),
+            )
+            for n, job in enumerate(jobs)
+        ],
+        by="t",
+    )
+    for n, job in enumerate(jobs):
+        Job.objects.filter(pk=f"j{n}").update(
+            gate=job["gate"],
+            run_at=Now() if job["gate"] == "time" else None,
+            gate_since="2020-01-01T00:00Z" if job["patient"] else Now(),
+        )
+    for (kind, name), (paused, most) in rules.items():
+        steering.limit(kind, name, max_running=most, per_minute=None, by="t")
+        if paused:
+            steering.pause(kind, name, by="t")
+    now = admission.outlook()
+    chosen = admission.next_jobs(configuration.limits_at(now.config), now).ids
+    assert chosen == reference(world)
+
+
+# --- each limit ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("kind", "name", "same", "other"),
+    [
+        ("tool", "test.add", {}, {"tool_name": "test.walk"}),
+        ("operation", "validation", {"operation": "validation"}, {}),
+        ("project", "p", {"project": "p"}, {"project": "q"}),
+        ("key", "k", {"concurrency_key": "k", "concurrency_limit": 9}, {"concurrency_key": "l"}),
+    ],
+)
+def test_a_group_never_has_more_running_than_its_limit_and_others_pass(kind, name, same, other):
+    allow(10)
+    steering.limit(kind, name, max_running=2, per_minute=None, by="t")
+    members = [submitted(**same).id for _ in range(3)]
+    outside = submitted(**other).id
+    dispatcher.once()
+    assert started() == [*members[:2], outside]
+
+
+def test_a_key_holds_to_the_limit_that_its_caller_gave():
+    allow(10)
+    jobs = [submitted(concurrency_key="customer-7").id for _ in range(3)]
+    free = submitted().id
+    dispatcher.once()
+    assert started() == [jobs[0], free]
+    lifecycle.cancel(jobs[0], by="t")
+    dispatcher.once()
+    assert started() == [jobs[0], free, jobs[1]]
+
+
+def test_only_so_many_start_in_a_minute_also_when_they_end_at_once():
+    allow(10)
+    steering.limit("tool", "test.add", max_running=None, per_minute=2, by="t")
+    jobs = [submitted().id for _ in range(3)]
+    dispatcher.once()
+    for job in jobs[:2]:
+        lifecycle.cancel(job, by="t")
+    dispatcher.once()
+    assert started() == jobs[:2]
+    Attempt.objects.update(admitted_at="2020-01-01T00:00Z")
+    dispatcher.once()
+    assert started() == jobs
+
+
+def test_a_big_job_that_has_waited_long_keeps_its_room_but_jobs_that_need_none_of_it_go_on():
+    allow(10)
+    running(submitted(resources=Resources(memory_mb=1500)))
+    big = submitted(resources=Resources(memory_mb=1000))
+    small, none = submitted(resources=Resources(memory_mb=100)), submitted()
+    Job.objects.filter(pk=big.id).update(gate_since="2020-01-01T00:00Z")
+    dispatcher.once()
+    assert started()[1:] == [none.id]
+    assert small.id not in started()
+
+
+def test_a_shut_group_in_front_does_not_hide_what_is_behind_it(monkeypatch):
+    monkeypatch.setattr(admission, "LARGE", 4)
+    monkeypatch.setattr(admission, "SMALL", 4)
+    allow(3)
+    lifecycle.submit_many([Submission(tool="test.add", id=f"a{n:02}", concurrency_key="k") for n in range(30)], by="t")
+    Job.objects.update(rank=0)
+    behind = [submitted(tool_name="test.walk").id for _ in range(2)]
+    dispatcher.once()
+    assert started()[1:] == behind
+
+
+# --- pauses ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("kind", "name"), [("all", ""), ("tool", "test.add"), ("operation", "execution"), ("project", "p")])
+def test_what_is_paused_does_not_start_until_it_is_resumed(kind, name):
+    allow(5)
+    steering.pause(kind, name, by="ann", reason="upgrade")
+    job = submitted(project="p")
+    dispatcher.once()
+    assert started() == []
+    why = queries.why_pending(job)
+    assert (why.reason, "paused by ann" in why.text, "upgrade" in why.text) == ("paused", True, True)
+    steering.resume(kind, name, by="ann")
+    dispatcher.once()
+    assert started() == [job.id]
+    assert list(AuditEntry.objects.order_by("id").values_list("action", "actor")) == [("pause", "ann"), ("resume", "ann")]
+
+
+def test_a_pause_takes_back_what_was_admitted_and_has_not_begun():
+    allow(5)
+    begun, waiting = running(), admitted()
+    steering.pause(GroupKind.ALL, by="t")
+    assert lifecycle.start(waiting.current_attempt_id, lifecycle.Child(worker="w", pid=1, lease=LEASE)) is None
+    assert Attempt.objects.get(pk=waiting.current_attempt_id).state == "cancelled"
+    assert Attempt.objects.get(pk=begun.attempt_id).state == "running"
+    steering.resume(GroupKind.ALL, by="t")
+    dispatcher.once()
+    assert Job.objects.get(pk=waiting.id).attempts.filter(state="admitted").count() == 1
+
+
+def test_nothing_is_admitted_by_a_configuration_that_was_changed_meanwhile():
+    job = submitted()
+    configuration.row()
+    now = admission.outlook()
+    steering.pause(GroupKind.ALL, by="t")
+    assert lifecycle.admit([job.id], config=now.config) == []
+    assert admit(job.id)
+
+
+def test_one_job_is_paused_and_comes_back_to_its_place():
+    allow(5)
+    first, second = submitted(), submitted()
+    lifecycle.pause(first.id, by="ann")
+    dispatcher.once()
+    assert started() == [second.id]
+    assert queries.why_pending(Job.objects.get(pk=first.id)).text.startswith("It is paused: paused by ann")
+    assert lifecycle.resume(first.id, by="ann").gate == "open"
+    dispatcher.once()
+    assert started() == [second.id, first.id]
+
+
+def test_a_paused_job_whose_parent_fails_meanwhile_fails_when_it_is_resumed():
+    parent = submitted()
+    child = submitted(depends_on=[parent.id])
+    lifecycle.pause(child.id, by="t")
+    failed(parent)
+    dispatcher.once()
+    assert Job.objects.get(pk=child.id).status == "pending"
+    lifecycle.resume(child.id, by="t")
+    dispatcher.once()
+    assert Job.objects.get(pk=child.id).status == "failed"
+
+
+@pytest.mark.parametrize("make", [completed, failed, lambda: running().job])
+def test_only_pending_jobs_can_be_paused(make):
+    with pytest.raises(IllegalMove):
+        lifecycle.pause(make().id, by="t")
+
+
+def test_what_is_not_paused_is_not_resumed():
+    with pytest.raises(IllegalMove):
+        lifecycle.resume(submitted().id, by="t")
+
+
+def test_another_priority_is_another_place_in_line():
+    allow(5)
+    first, second = submitted(), submitted(priority="low")
+    lifecycle.reprioritise(second.id, Priority.CRITICAL, by="t")
+    dispatcher.once()
+    assert started() == [second.id, first.id]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "most", "rate"),
+    [("tool", "", 1, None), ("all", "x", 1, None), ("moon", "x", 1, None), ("tool", "x", -1, None), ("tool", "x", 1, 0)],
+)
+def test_a_rule_that_makes_no_sense_is_refused(kind, name, most, rate):
+    with pytest.raises(InvalidRequest):
+        steering.limit(kind, name, max_running=most, per_minute=rate, by="t")
+    assert not GroupRule.objects.exists()
