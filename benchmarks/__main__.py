@@ -11,6 +11,7 @@ from pathlib import Path
 from jobsite.embedded import Embedded, endpoints
 
 NAMES = {
+    "admission": "a round of the dispatcher with 100,000 and 1,000,000 jobs pending",
     "throughput": "no-op jobs a second, beside Celery, Celery with results, procrastinate and django-tasks-db",
     "progress": "what job.progress() costs a tool in a tight loop",
     "live": "from job.progress() in a worker to the changed page in a real Chromium",

@@ -14,6 +14,8 @@ urlpatterns = [
     path("jobs/<str:job_id>/result.json", views.job_result, name="job_result"),
     path("jobs/<str:job_id>/cancel/", views.job_cancel, name="job_cancel"),
     path("jobs/<str:job_id>/retry/", views.job_retry, name="job_retry"),
+    path("jobs/<str:job_id>/pause/", views.job_pause, name="job_pause"),
+    path("jobs/<str:job_id>/resume/", views.job_resume, name="job_resume"),
     path("submit/", views.submit, name="submit"),
     path("sign-in/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("sign-out/", LogoutView.as_view(), name="logout"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,7 +17,7 @@ from jobs import lifecycle, queries, tools
 from jobs.errors import NotFound, Refused
 from jobs.lifecycle import Submission
 from jobs.models import Job
-from jobs.states import FINAL, Status
+from jobs.states import FINAL, Gate, Status
 
 FILTERS = ("status", "tool", "batch", "project", "search")
 PAGE = 50
@@ -84,6 +85,8 @@ def _job_context(job: Job) -> dict[str, Any]:
         "metrics": getattr(job, "metrics", None),
         "may_cancel": job.status not in FINAL and job.cancel_requested_at is None,
         "may_retry": job.status in {Status.FAILED, Status.CANCELLED},
+        "may_pause": job.status == Status.PENDING and job.gate != Gate.PAUSED,
+        "may_resume": job.status == Status.PENDING and job.gate == Gate.PAUSED,
     }
 
 
@@ -116,17 +119,33 @@ def job_cancel(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
     return redirect("job", job_id=job_id)
 
 
-@require_POST
-@permission_required("jobs.control_job", raise_exception=True)
-def job_retry(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
+def _steered(request: HttpRequest, job_id: str, verb: Callable[..., Job], said: str) -> HttpResponseRedirect:
     try:
-        lifecycle.retry(job_id, by=request.user.get_username())
-        messages.success(request, "The job is pending again.")
+        verb(job_id, by=request.user.get_username())
+        messages.success(request, said)
     except NotFound as error:
         raise Http404(str(error)) from None
     except Refused as error:
         messages.error(request, str(error))
     return redirect("job", job_id=job_id)
+
+
+@require_POST
+@permission_required("jobs.control_job", raise_exception=True)
+def job_retry(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
+    return _steered(request, job_id, lifecycle.retry, "The job is pending again.")
+
+
+@require_POST
+@permission_required("jobs.control_job", raise_exception=True)
+def job_pause(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
+    return _steered(request, job_id, lifecycle.pause, "The job is held back until it is resumed.")
+
+
+@require_POST
+@permission_required("jobs.control_job", raise_exception=True)
+def job_resume(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
+    return _steered(request, job_id, lifecycle.resume, "The job is back in line.")
 
 
 @permission_required("jobs.submit_job", raise_exception=True)

@@ -151,3 +151,36 @@ def test_why_a_job_waits_is_told():
     assert (why.reason, why.blockers) == ("dependencies", [parent.id])
     assert queries.why_pending(parent).reason == "no_dispatcher"
     assert queries.why_pending(completed()) is None
+
+
+def test_a_pending_job_is_paused_and_resumed_from_its_page(client):
+    job = submitted()
+    address = f"/jobs/{job.id}/"
+    assert f'action="{address}pause/"' in client.get(address).content.decode()
+    page = client.post(address + "pause/", follow=True).content.decode()
+    assert "It is paused: paused by ada." in page
+    assert f'action="{address}resume/"' in page
+    assert f'action="{address}pause/"' not in page
+    client.post(address + "resume/")
+    assert Job.objects.get(pk=job.id).gate == "open"
+
+
+def test_what_cannot_be_paused_says_so_and_who_may_not_is_refused(client):
+    done = completed()
+    assert "only pending jobs can be paused" in client.post(f"/jobs/{done.id}/pause/", follow=True).content.decode()
+    assert client.post("/jobs/none/resume/").status_code == 404
+    job = submitted()
+    assert viewer().post(f"/jobs/{job.id}/pause/").status_code == 403
+    assert Job.objects.get(pk=job.id).gate == "open"
+
+
+def test_why_fifty_jobs_wait_costs_no_more_queries_than_why_five_do(django_assert_max_num_queries, monkeypatch):
+    monkeypatch.setattr("jobs.workers.dispatcher_alive", lambda: True)
+    parent = submitted()
+    jobs = [submitted(depends_on=[parent.id]) for _ in range(25)] + [submitted(concurrency_key="k") for _ in range(25)]
+    queries.why_all(jobs[:1])
+    with django_assert_max_num_queries(9):
+        found = queries.why_all(jobs)
+    assert len(found) == 50
+    assert found[jobs[0].pk].blockers == [parent.id]
+    assert found[jobs[-1].pk].place is not None

@@ -4,10 +4,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from benchmarks.admission_rounds import FILL
 from benchmarks.stack import wait_until
-from jobs import admission, configuration, dispatcher, doorbell, lifecycle, rescue
+from jobs import admission, configuration, dispatcher, doorbell, lifecycle, rescue, steering
 from jobs.lifecycle import Submission
-from jobs.limits import Limits, Resources
+from jobs.limits import GroupKind, Limits, Resources
 from jobs.models import Attempt, Job, QueueConfig
 from jobs.redis_link import connection as redis_connection
 from jobs.retry import Again
@@ -80,16 +81,20 @@ def test_a_round_costs_the_same_queries_for_one_and_for_forty_admissions(jobs, d
     assert done.admitted == jobs
 
 
-def test_the_next_jobs_come_from_the_ready_index():
+@pytest.mark.parametrize("front", [False, True])
+def test_the_next_jobs_come_from_the_ready_index(front):
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
-        room = admission.Room(slots=1, resources=Resources())
+        cursor.execute(FILL, {"pending": 5000, "front": front})
+        cursor.execute("ANALYZE jobs_job")
+        steering.pause(GroupKind.TOOL, "bench.blocked", by="t")
+        room = admission.Room(slots=8, resources=Resources(memory_mb=2048, cpu_weight=8), rules=configuration.rules())
         with CaptureQueriesContext(connection) as asked:
-            admission.candidates(room, admission.SMALL)
+            assert len(admission.candidates(room, admission.SMALL)) == admission.SMALL
         cursor.execute("EXPLAIN " + asked[0]["sql"])
         plan = "\n".join(row[0] for row in cursor.fetchall())
     assert "job_ready" in plan
     assert "Sort" not in plan
+    assert "Seq Scan" not in plan
 
 
 def test_each_admitted_attempt_rings_and_rings_again_when_nobody_answers(settings):
