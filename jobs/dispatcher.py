@@ -10,7 +10,7 @@ import redis
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
-from jobs import admission, configuration, doorbell, lifecycle, redis_link, rescue, workers
+from jobs import admission, configuration, doorbell, idempotency, lifecycle, redis_link, rescue, workers
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +73,11 @@ def sweep() -> None:
     doorbell.ring(doorbell.unanswered())
 
 
+def clean() -> None:
+    """Remove what is too old; in small batches, the rest the next time."""
+    idempotency.forget_old()
+
+
 class Dispatcher:
     """Runs rounds until told to stop. Database or Redis going away is waited out."""
 
@@ -80,6 +85,7 @@ class Dispatcher:
         self.stopping = False
         self._pokes: redis.client.PubSub | None = None
         self._swept = 0.0
+        self._cleaned = 0.0
 
     def stop(self) -> None:
         self.stopping = True
@@ -109,6 +115,9 @@ class Dispatcher:
             if time.monotonic() - self._swept >= settings.JOBSITE_SWEEP:
                 self._swept = time.monotonic()
                 sweep()
+            if time.monotonic() - self._cleaned >= settings.JOBSITE_CLEANUP:
+                self._cleaned = time.monotonic()
+                clean()
 
     def _await_poke(self) -> None:
         """Until somebody pokes, or a moment has passed. All pokes that wait already make one round."""

@@ -119,6 +119,19 @@ class IllegalMove(Refused):
     code, title, http_status = "illegal-move", "The job's state does not allow this", 409
 
 
+@dataclass
+class AlreadyActive(Refused):
+    """`job_id` is the active job that is equal."""
+
+    job_id: str = ""
+
+    code, title, http_status = "already-active", "An equal job is active", 409
+
+
+class IdempotencyMismatch(Refused):
+    code, title = "idempotency-mismatch", "The key stands for another request"
+
+
 class Conflict(Refused):
     code, title, http_status = "conflict", "Somebody else changed it meanwhile", 409
 

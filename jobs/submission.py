@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import time
@@ -10,8 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
+import orjson
 from django.conf import settings
 from django.db.models import TextChoices
+from pydantic import BaseModel
 
 from jobs import payloads, tools
 from jobs.errors import InvalidRequest, Problem
@@ -19,6 +22,7 @@ from jobs.limits import Limits, Resources
 from jobs.models import Job
 from jobs.payloads import Json
 from jobs.states import Operation, Priority
+from jobs.tools import Tool
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -48,6 +52,7 @@ class Submission:
     concurrency_limit: int = 1
     metadata: dict[str, Json] = field(default_factory=dict)
     run_at: datetime | None = None
+    deduplicate: bool | None = None
 
 
 def new_id(tool: str) -> str:
@@ -61,7 +66,7 @@ def prepare(wanted: Submission, limits: Limits) -> Job:
     tool = tools.get(wanted.tool)
     payloads.check(wanted.params, what="params", max_bytes=settings.MAX_PAYLOAD)
     payloads.check(wanted.metadata, what="metadata", max_bytes=64 * 1024)
-    tool.validate(wanted.params)
+    params = tool.validate(wanted.params)
     needs = wanted.resources or tool.resources
     _check_numbers(wanted, needs)
     limits.refuse_if_never_fits(needs)
@@ -89,9 +94,22 @@ def prepare(wanted: Submission, limits: Limits) -> Job:
         batch=_label(wanted.batch, "metadata/batchId"),
         concurrency_key=_label(wanted.concurrency_key, "concurrencyKey"),
         concurrency_limit=wanted.concurrency_limit if wanted.concurrency_key else 0,
+        fingerprint=_fingerprint(tool.name, params) if _is_deduplicated(wanted, tool) else "",
         metadata=wanted.metadata,
         run_at=wanted.run_at,
     )
+
+
+def _is_deduplicated(wanted: Submission, tool: Tool) -> bool:
+    return tool.deduplicate if wanted.deduplicate is None else wanted.deduplicate
+
+
+def _fingerprint(tool: str, params: BaseModel) -> str:
+    """Equal for equal requests: params as the tool sees them, defaults filled in, keys sorted."""
+    text = orjson.dumps(
+        [tool, params.model_dump(mode="json", by_alias=True)], option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+    )
+    return hashlib.sha256(text).hexdigest()
 
 
 def _checked_id(given: str) -> str:

@@ -79,6 +79,7 @@ class Tool:
     resources: Resources = field(default_factory=Resources)
     queue: str = "default"
     rule: Rule = field(default_factory=Rule)
+    deduplicate: bool = False
     description: str = ""
 
     def validate(self, params: Mapping[str, Any]) -> BaseModel:
@@ -119,6 +120,7 @@ def tool(
     queue: str = "default",
     max_running: int | None = None,
     per_minute: int | None = None,
+    deduplicate: bool = False,
 ) -> Callable[[ToolFunction], ToolFunction]:
     """Register a function as a tool. `timeout` is seconds.
 
@@ -126,7 +128,8 @@ def tool(
     `def add(a: int, b: int) -> int`. A parameter named `job` gets the `JobContext`. `async def` works too.
 
     `queue` names the workers that run it. At most `max_running` of its jobs run at once, and `per_minute` start in any sixty
-    seconds; a rule that an operator sets for the tool takes their place.
+    seconds; a rule that an operator sets for the tool takes their place. With `deduplicate`, a submit with the params of a job that
+    is pending or running gives that job instead of a new one.
     """
     if not NAME.fullmatch(name):
         raise ValueError(f"tool name {name!r}: use lower case letters, digits and . - _, beginning with a letter")
@@ -151,6 +154,7 @@ def tool(
             retry=retry,
             resources=resources or Resources(),
             queue=queue,
+            deduplicate=deduplicate,
             rule=Rule(max_running=max_running, per_minute=per_minute),
             description=inspect.cleandoc(run.__doc__ or "").split("\n\n")[0],
         )

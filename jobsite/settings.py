@@ -203,6 +203,8 @@ JOBSITE_WORKER_PROCESSES = int(os.environ.get("JOBSITE_WORKER_PROCESSES") or max
 JOBSITE_LEASE = float(os.environ.get("JOBSITE_LEASE", "15"))
 JOBSITE_BEAT = float(os.environ.get("JOBSITE_BEAT", "2"))
 JOBSITE_SWEEP = float(os.environ.get("JOBSITE_SWEEP", "1"))
+# Between two looks for what is too old to be kept.
+JOBSITE_CLEANUP = float(os.environ.get("JOB_MANAGER_CLEANUP_INTERVAL", "300000")) / 1000
 # An admitted attempt that nobody started is rung again after this long.
 JOBSITE_START_TIMEOUT = float(os.environ.get("JOBSITE_START_TIMEOUT", "5"))
 # How long a tool may take to come to an end once it was told to stop, before its process is ended.

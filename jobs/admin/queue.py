@@ -10,13 +10,14 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from jobs import configuration, health, steering, tokens
-from jobs.admin.base import Base, ReadOnly, pretty
+from jobs.admin.base import Base, ReadOnly, link_to_job, pretty
 from jobs.errors import Refused
 from jobs.limits import GroupKind
-from jobs.models import ApiToken, AuditEntry, GroupRule, QueueConfig, Worker
+from jobs.models import ApiToken, AuditEntry, GroupRule, IdempotencyKey, QueueConfig, Worker
 
 if TYPE_CHECKING:
     ConfigForm = forms.ModelForm[QueueConfig]
@@ -108,6 +109,18 @@ class GroupRuleAdmin(Base):
         for rule in chosen:
             steering.resume(GroupKind(rule.kind), rule.name, by=request.user.get_username())
         self.message_user(request, "Resumed.")
+
+
+@admin.register(IdempotencyKey)
+class IdempotencyKeyAdmin(ReadOnly):
+    list_display = ("key", "caller", "job_link", "at")
+    exclude = ("job",)
+    readonly_fields = ("job_link",)
+    ordering = ("-at",)
+
+    @admin.display(description="job")
+    def job_link(self, row: IdempotencyKey) -> SafeString:
+        return link_to_job(row.job_id) if row.job_id else format_html("none")
 
 
 @admin.register(AuditEntry)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from django.http import HttpResponse
 from ninja import Query, Router
 
@@ -38,8 +40,16 @@ class JobAttempts(Shape):
 
 @router.post("", response={202: JobStatusMessage}, auth=SUBMIT, operation_id="createJob", **WIRE)
 def create(request: ApiRequest, wanted: NewJob, response: HttpResponse) -> JobStatusMessage:
-    """Hand in a job. It is durable when this answers; `Location` is where to follow it."""
-    job = lifecycle.submit(wanted.as_submission(), by=request.caller.name)
+    """Hand in a job. It is durable when this answers; `Location` is where to follow it.
+
+    With the header `Idempotency-Key` the same request sent again, within 24 hours, is answered with the same job.
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        job = lifecycle.submit(wanted.as_submission(), by=request.caller.name)
+    else:
+        digest = hashlib.sha256(request.body).hexdigest()
+        job, _ = lifecycle.submit_once(wanted.as_submission(), by=request.caller.name, key=key, digest=digest)
     response["Location"] = f"/api/v1/jobs/{job.id}"
     return _status(job, polling.interval_ms(job.status, 1), response)
 

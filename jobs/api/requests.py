@@ -76,6 +76,7 @@ class NewJob(Sent):
     project_id: Label = ""
     concurrency_key: Annotated[Label, Field(description="at most concurrencyLimit jobs of one key run at once")] = ""
     concurrency_limit: Annotated[Whole, Field(ge=1, le=1_000_000)] = 1
+    deduplicate: Annotated[bool, Field(strict=True, description="an active job with the same params is returned")] | None = None
     metadata: WantedMetadata = WantedMetadata()
     run_at: Annotated[Whole, Field(ge=0, le=_LATEST_MS, description="not before; epoch milliseconds")] | None = None
     delay_ms: Annotated[Whole, Field(ge=0, le=_YEAR_MS, description="not before so many milliseconds from now")] | None = None
@@ -104,6 +105,7 @@ class NewJob(Sent):
             batch=self.metadata.batch_id or "",
             concurrency_key=self.concurrency_key,
             concurrency_limit=self.concurrency_limit,
+            deduplicate=self.deduplicate,
             metadata=metadata,
             run_at=self._not_before(),
         )

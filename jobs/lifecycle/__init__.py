@@ -15,7 +15,7 @@ from jobs.lifecycle.admitting import Beat, Child, Next, Running, admit, beat, no
 from jobs.lifecycle.ending import Failure, Usage, cancel, fail, finish, interrupt, lose, stop
 from jobs.lifecycle.holding import lock_configuration, pause, reprioritise, resume, withdraw
 from jobs.lifecycle.settling import open_due, settle
-from jobs.lifecycle.submitting import retry, submit, submit_many
+from jobs.lifecycle.submitting import retry, submit, submit_many, submit_once
 from jobs.submission import Submission
 
 __all__ = [
@@ -46,5 +46,6 @@ __all__ = [
     "stop",
     "submit",
     "submit_many",
+    "submit_once",
     "withdraw",
 ]

@@ -7,23 +7,48 @@ from datetime import datetime, timedelta
 
 from django.db import IntegrityError, connection, transaction
 
-from jobs import configuration, dependencies, events
-from jobs.errors import DuplicateId, IllegalMove, NotFound, Problem
+from jobs import configuration, dependencies, events, idempotency
+from jobs.errors import AlreadyActive, Conflict, DuplicateId, IllegalMove, NotFound, Problem
 from jobs.lifecycle.rows import RETURNED, jobs_from
 from jobs.models import Dependency, Event, Job
-from jobs.states import FINAL, Gate, Status
+from jobs.states import ACTIVE, FINAL, Gate, Status
 from jobs.submission import ID, Submission, prepare
 
 CHUNK = 500
+_TRIES = 3
 
 
 def submit(submission: Submission, *, by: str) -> Job:
-    """Take in one job; it is durable when this returns. Raises a `Refused`, and then nothing was written."""
-    return submit_many([submission], by=by)[0]
+    """Take in one job; it is durable when this returns. Raises a `Refused`, and then nothing was written.
+
+    Where it is to be deduplicated, the active job with the same tool and params is returned instead of a new one.
+    """
+    for _ in range(_TRIES):
+        try:
+            return submit_many([submission], by=by)[0]
+        except AlreadyActive as active:
+            # Gone in this moment: then there is nothing to be equal to any more.
+            if job := Job.objects.filter(pk=active.job_id).first():
+                return job
+    raise Conflict("an equal job ends just now, again and again; try once more")
+
+
+def submit_once(submission: Submission, *, by: str, key: str, digest: str) -> tuple[Job, bool]:
+    """As `submit`, once for each key of a caller: the job, and whether it is new. Raises `IdempotencyMismatch` too."""
+    with transaction.atomic():
+        known = idempotency.claim(by, idempotency.check(key), digest)
+        if known is not None:
+            return known, False
+        job = submit(submission, by=by)
+        idempotency.settle(by, key, job)
+    return job, True
 
 
 def submit_many(submissions: Sequence[Submission], *, by: str) -> list[Job]:
-    """Take in several jobs, all or none; `depends_on` may name jobs among them. Raises a `Refused`."""
+    """Take in several jobs, all or none; `depends_on` may name jobs among them.
+
+    Raises a `Refused`; `AlreadyActive` where one is to be deduplicated and an equal job is pending or running.
+    """
     limits = configuration.limits()
     jobs = [prepare(wanted, limits) for wanted in submissions]
     wanted = {job.id: tuple(dict.fromkeys(s.depends_on)) for job, s in zip(jobs, submissions, strict=True)}
@@ -44,8 +69,19 @@ def submit_many(submissions: Sequence[Submission], *, by: str) -> list[Job]:
     except IntegrityError as error:
         if "jobs_job_pkey" in str(error):
             raise DuplicateId("a job with this id exists already", [Problem(detail="exists", pointer="/id")]) from None
+        if _TWIN in str(error):
+            raise _already_active([job.fingerprint for job in jobs]) from None
         raise
     return jobs
+
+
+_TWIN = "job_active_fingerprint_once"
+
+
+def _already_active(fingerprints: Sequence[str]) -> AlreadyActive:
+    active = Job.objects.filter(fingerprint__in=[f for f in fingerprints if f], status__in=ACTIVE).values_list("pk", flat=True)
+    job_id = active.first() or ""
+    return AlreadyActive(f"an equal job is active: {job_id or 'among these'}", job_id=job_id)
 
 
 def _lock_parents(ids: set[str]) -> dict[str, str]:
@@ -139,11 +175,16 @@ SELECT * FROM moved
 
 def retry(job_id: str, *, by: str) -> Job:
     """Send a failed or cancelled job back to pending with all its retries. Raises `NotFound` or `IllegalMove`."""
-    with transaction.atomic():
-        moved = jobs_from(_RETRY, {"id": job_id, "by": by})
-        if moved:
-            events.announce(map(events.delta_of, moved), poke=True)
-            return moved[0]
+    try:
+        with transaction.atomic():
+            moved = jobs_from(_RETRY, {"id": job_id, "by": by})
+            if moved:
+                events.announce(map(events.delta_of, moved), poke=True)
+                return moved[0]
+    except IntegrityError as error:
+        if _TWIN in str(error):
+            raise IllegalMove(f"job {job_id} is not needed: an equal job, which it would double, is active") from None
+        raise
     job = Job.objects.filter(id=job_id).only("status").first()
     if job is None:
         raise NotFound(f"there is no job {job_id!r}")

@@ -1,7 +1,16 @@
 """The rows. What must hold is a named constraint; each index says which query it serves."""
 
 from jobs.models.job import Attempt, Dependency, Event, Job, JobMetrics, TaskJob
-from jobs.models.queue import ApiToken, AuditEntry, GroupRule, QueueConfig, Worker, default_operation_timeouts, default_weights
+from jobs.models.queue import (
+    ApiToken,
+    AuditEntry,
+    GroupRule,
+    IdempotencyKey,
+    QueueConfig,
+    Worker,
+    default_operation_timeouts,
+    default_weights,
+)
 
 __all__ = [
     "ApiToken",
@@ -10,6 +19,7 @@ __all__ = [
     "Dependency",
     "Event",
     "GroupRule",
+    "IdempotencyKey",
     "Job",
     "JobMetrics",
     "QueueConfig",

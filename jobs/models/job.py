@@ -56,6 +56,7 @@ class Job(models.Model):
     batch = models.CharField(max_length=100, blank=True, default="")
     concurrency_key = models.CharField(max_length=100, blank=True, default="", help_text="Named by the caller.")
     concurrency_limit = models.IntegerField(default=0, help_text="So many jobs of the key may run at once; 0 without a key.")
+    fingerprint = models.CharField(max_length=64, blank=True, default="", help_text="Of tool and params, where asked for.")
     metadata = models.JSONField(default=dict, blank=True)
     submitted_by = models.CharField(max_length=150, blank=True, default="")
 
@@ -96,6 +97,12 @@ class Job(models.Model):
             ),
             models.CheckConstraint(name="job_key_has_limit", condition=Q(concurrency_key="") | Q(concurrency_limit__gte=1)),
             models.CheckConstraint(name="job_time_gate_has_run_at", condition=~Q(gate=Gate.TIME) | Q(run_at__isnull=False)),
+            # lifecycle.submit: the active job of a fingerprint
+            models.UniqueConstraint(
+                fields=["fingerprint"],
+                name="job_active_fingerprint_once",
+                condition=~Q(fingerprint="") & Q(status__in=[Status.PENDING, Status.RUNNING]),
+            ),
             models.CheckConstraint(name="job_progress_in_percent", condition=Q(progress__gte=0, progress__lte=100)),
             models.CheckConstraint(
                 name="job_counts_not_negative",

@@ -96,6 +96,23 @@ class AuditEntry(models.Model):
         return f"{self.action} {self.subject}"
 
 
+class IdempotencyKey(models.Model):
+    """A key that came with a submit: the same caller and key mean the same job for a day."""
+
+    caller = models.CharField(max_length=200)
+    key = models.CharField(max_length=200)
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the body that came with it.")
+    job = models.ForeignKey("jobs.Job", null=True, on_delete=models.CASCADE, related_name="+")
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["caller", "key"], name="idempotencykey_once")]
+        indexes = [models.Index("at", name="idempotencykey_at")]  # idempotency.forget_old
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.caller}"
+
+
 class Worker(models.Model):
     """A Celery worker process that says it is there."""
 

@@ -16,14 +16,30 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from jobs import configuration, steering, tokens
+from jobs import configuration, lifecycle, steering, tokens
 from jobs.limits import GroupKind
-from jobs.models import ApiToken, Attempt, AuditEntry, Dependency, Event, GroupRule, Job, JobMetrics, QueueConfig, TaskJob, Worker
+from jobs.models import (
+    ApiToken,
+    Attempt,
+    AuditEntry,
+    Dependency,
+    Event,
+    GroupRule,
+    IdempotencyKey,
+    Job,
+    JobMetrics,
+    QueueConfig,
+    TaskJob,
+    Worker,
+)
 from tests.api.steps import completed, failed, running, signed_in, submitted
 
 pytestmark = pytest.mark.django_db
 
-MODELS = [Job, TaskJob, Attempt, Dependency, Event, JobMetrics, QueueConfig, GroupRule, AuditEntry, Worker, ApiToken]
+MODELS = [
+    *(Job, TaskJob, Attempt, Dependency, Event, JobMetrics),
+    *(QueueConfig, GroupRule, AuditEntry, IdempotencyKey, Worker, ApiToken),
+]
 
 
 @pytest.fixture
@@ -41,6 +57,7 @@ def one_of_everything() -> None:
     tokens.make("ci")
     configuration.row()
     steering.pause(GroupKind.TOOL, "doors.sum", by="ann")
+    lifecycle.submit_once(lifecycle.Submission(tool="doors.sum", params={"a": 1}), by="ann", key="k", digest="d")
 
 
 def address(model: type[Model], page: str, *args: object) -> str:
