@@ -12,7 +12,8 @@ from jobs.room import groups_of
 # Live attempts are few; starts of the last minute are kept apart by a partial index for groups that have such a limit.
 _CENSUS = """
 SELECT tool, operation, project, j.concurrency_key, j.queue, count(*) FILTER (WHERE state IN ('admitted', 'running')),
-    count(*) FILTER (WHERE rated AND admitted_at > now() - interval '60 seconds')
+    count(*) FILTER (WHERE rated AND admitted_at > now() - interval '60 seconds'
+        AND (a.started_at IS NOT NULL OR state = 'admitted'))  -- one that was taken back is no start
 FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id
 WHERE state IN ('admitted', 'running') OR (rated AND admitted_at > now() - interval '60 seconds')
 GROUP BY 1, 2, 3, 4, 5

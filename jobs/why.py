@@ -157,7 +157,7 @@ def _groups(job: Job) -> tuple[Group, ...]:
 _OLDEST_STARTS = """
 SELECT tool, operation, project, j.concurrency_key, j.queue, min(admitted_at)
 FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id
-WHERE rated AND admitted_at > now() - interval '60 seconds'
+WHERE rated AND admitted_at > now() - interval '60 seconds' AND (a.started_at IS NOT NULL OR state = 'admitted')
 GROUP BY 1, 2, 3, 4, 5
 """
 

@@ -187,13 +187,27 @@ def test_only_so_many_start_in_a_minute_also_when_they_end_at_once():
     steering.limit("tool", "test.add", max_running=None, per_minute=2, by="t")
     jobs = [submitted().id for _ in range(3)]
     dispatcher.once()
-    for job in jobs[:2]:
-        lifecycle.cancel(job, by="t")
+    for attempt in Attempt.objects.all():
+        begun = lifecycle.start(attempt.id, lifecycle.Child(worker="w", pid=1, lease=LEASE))
+        lifecycle.finish(begun, factories.result(), lifecycle.Usage(), actor="t")
     dispatcher.once()
     assert started() == jobs[:2]
+    why = queries.why_pending(Job.objects.get(pk=jobs[2]))
+    assert (why.reason, why.until is not None) == ("rate", True)
     Attempt.objects.update(admitted_at="2020-01-01T00:00Z")
     dispatcher.once()
     assert started() == jobs
+
+
+def test_a_start_that_was_taken_back_does_not_count_for_the_rate():
+    allow(10)
+    steering.limit("tool", "test.add", max_running=None, per_minute=1, by="t")
+    job = submitted().id
+    dispatcher.once()
+    steering.pause("all", by="t")
+    steering.resume("all", by="t")
+    dispatcher.once()
+    assert started() == [job, job]
 
 
 def test_a_big_job_that_has_waited_long_keeps_its_room_but_jobs_that_need_none_of_it_go_on():
