@@ -19,14 +19,15 @@ from jobs.limits import GroupKind  # noqa: E402
 FILL = """
 INSERT INTO jobs_job (id, kind, tool, params, status, gate, gate_since, reason, cancel_reason, attempt_count, retry_count,
     loss_count, version, operation, priority, rank, queue, memory_mb, cpu_weight, disk_mb, timeout_ms, max_retries, retry_first_ms,
-    retry_factor, retry_cap_ms, task_id, project, batch, concurrency_key, concurrency_limit, fingerprint, metadata,
+    retry_factor, retry_cap_ms, task_id, project, batch, concurrency_key, concurrency_limit, dependency_policy, fingerprint,
+    metadata,
     submitted_by, progress, message, stage, progress_tick, diagnostics, created_at, updated_at, has_dependents, unsettled, looks)
 SELECT 'bench-' || i, 'task', CASE WHEN blocked THEN 'bench.blocked' ELSE 'bench.open' || i %% 20 END, '{}', 'pending', 'open',
     now(), '', '', 0, 0, 0, 1, 'execution', (ARRAY['low', 'medium', 'high', 'critical'])[1 + i %% 4],
     (CASE WHEN %(front)s THEN i ELSE hashint4(i) END) + (3 - i %% 4) * 1000, 'default',
     (ARRAY[0, 64, 256, 1024])[1 + i %% 4], i %% 3, 0,
     300000, 3, 1000, 2, 300000, '', 'project' || i %% 50, '', CASE WHEN i %% 10 = 1 THEN 'key' || i %% 1000 ELSE '' END,
-    CASE WHEN i %% 10 = 1 THEN 1 ELSE 0 END, '', '{}', 'bench', 0, '', '', 0, '[]', now(), now(), FALSE, FALSE, 0
+    CASE WHEN i %% 10 = 1 THEN 1 ELSE 0 END, 'fail', '', '{}', 'bench', 0, '', '', 0, '[]', now(), now(), FALSE, FALSE, 0
 FROM (SELECT i, CASE WHEN %(front)s THEN i < %(pending)s / 5 ELSE i %% 5 = 0 END AS blocked
     FROM generate_series(1, %(pending)s) i) made
 """

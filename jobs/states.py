@@ -35,6 +35,14 @@ class Gate(TextChoices):
     PAUSED = "paused", "Paused"
 
 
+class DependencyPolicy(TextChoices):
+    """What a waiting job does when one of its parents fails or is cancelled."""
+
+    FAIL = "fail", "Fail too"
+    CANCEL = "cancel", "Be cancelled"
+    RUN_ANYWAY = "run_anyway", "Run anyway"
+
+
 FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 ACTIVE = frozenset({Status.PENDING, Status.RUNNING})
 LIVE_ATTEMPT = frozenset({AttemptState.ADMITTED, AttemptState.RUNNING})

@@ -21,7 +21,7 @@ from jobs.errors import InvalidRequest, Problem
 from jobs.limits import Limits, Resources
 from jobs.models import Job
 from jobs.payloads import Json
-from jobs.states import Operation, Priority
+from jobs.states import DependencyPolicy, Operation, Priority
 from jobs.tools import Tool
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
@@ -53,6 +53,7 @@ class Submission:
     metadata: dict[str, Json] = field(default_factory=dict)
     run_at: datetime | None = None
     deduplicate: bool | None = None
+    dependency_policy: str | None = None
 
 
 def new_id(tool: str) -> str:
@@ -94,6 +95,7 @@ def prepare(wanted: Submission, limits: Limits) -> Job:
         batch=_label(wanted.batch, "metadata/batchId"),
         concurrency_key=_label(wanted.concurrency_key, "concurrencyKey"),
         concurrency_limit=wanted.concurrency_limit if wanted.concurrency_key else 0,
+        dependency_policy=_choice(DependencyPolicy, wanted.dependency_policy, "dependencyPolicy") or DependencyPolicy.FAIL,
         fingerprint=_fingerprint(tool.name, params) if _is_deduplicated(wanted, tool) else "",
         metadata=wanted.metadata,
         run_at=wanted.run_at,

@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from jobs.errors import InvalidRequest, NotFound
 from jobs.limits import Resources
-from jobs.states import Operation, Priority, Status
+from jobs.states import DependencyPolicy, Operation, Priority, Status
 from jobs.submission import ID, MAX_DEPENDENCIES, Submission
 
 _YEAR_MS = 365 * 24 * 3600 * 1000
@@ -68,6 +68,7 @@ class NewJob(Sent):
     priority: Priority | None = None
     operation_type: Operation | None = None
     dependencies: Annotated[list[str], Field(max_length=MAX_DEPENDENCIES)] = []
+    dependency_policy: Annotated[DependencyPolicy, Field(description="when a dependency fails or is cancelled")] | None = None
     timeout_ms: Annotated[Whole, Field(ge=1)] | None = None
     max_retries: Annotated[Whole, Field(ge=0, le=1000)] | None = None
     resource_requirements: WantedResources | None = None
@@ -96,6 +97,7 @@ class NewJob(Sent):
             priority=self.priority,
             operation=self.operation_type,
             depends_on=tuple(self.dependencies),
+            dependency_policy=self.dependency_policy,
             timeout_ms=self.timeout_ms,
             max_retries=self.metadata.max_retries if self.max_retries is None else self.max_retries,
             resources=self.resource_requirements.as_resources() if self.resource_requirements else None,

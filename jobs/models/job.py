@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from jobs.states import FINAL, AttemptState, Gate, Operation, Priority, Status
+from jobs.states import FINAL, AttemptState, DependencyPolicy, Gate, Operation, Priority, Status
 
 _FINAL = sorted(FINAL)
 
@@ -56,6 +56,7 @@ class Job(models.Model):
     batch = models.CharField(max_length=100, blank=True, default="")
     concurrency_key = models.CharField(max_length=100, blank=True, default="", help_text="Named by the caller.")
     concurrency_limit = models.IntegerField(default=0, help_text="So many jobs of the key may run at once; 0 without a key.")
+    dependency_policy = models.CharField(max_length=10, choices=DependencyPolicy, default=DependencyPolicy.FAIL)
     fingerprint = models.CharField(max_length=64, blank=True, default="", help_text="Of tool and params, where asked for.")
     metadata = models.JSONField(default=dict, blank=True)
     submitted_by = models.CharField(max_length=150, blank=True, default="")
@@ -95,6 +96,7 @@ class Job(models.Model):
             models.CheckConstraint(
                 name="job_final_has_no_attempt", condition=~Q(status__in=_FINAL) | Q(current_attempt__isnull=True)
             ),
+            models.CheckConstraint(name="job_dependency_policy_known", condition=Q(dependency_policy__in=DependencyPolicy.values)),
             models.CheckConstraint(name="job_key_has_limit", condition=Q(concurrency_key="") | Q(concurrency_limit__gte=1)),
             models.CheckConstraint(name="job_time_gate_has_run_at", condition=~Q(gate=Gate.TIME) | Q(run_at__isnull=False)),
             # lifecycle.submit: the active job of a fingerprint
