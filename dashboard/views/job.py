@@ -1,0 +1,100 @@
+"""One job: its page, and what may be done to it there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from jobs import lifecycle, queries
+from jobs.errors import NotFound, Refused
+from jobs.models import Job
+from jobs.states import FINAL, Gate, Status
+
+
+def _found(job_id: str) -> Job:
+    try:
+        return queries.find(job_id)
+    except NotFound as error:
+        raise Http404(str(error)) from None
+
+
+def _context(job: Job) -> dict[str, Any]:
+    attempts = queries.attempts_of(job.pk)
+    return {
+        "job": job,
+        "why": queries.why_pending(job),
+        "events": queries.events_of(job.pk),
+        "attempts": attempts,
+        "last_error": next((a for a in reversed(attempts) if a.error_class), None) if job.status == Status.FAILED else None,
+        "parents": queries.parents_of(job.pk),
+        "children": queries.children_of(job.pk),
+        "metrics": getattr(job, "metrics", None),
+        "may_cancel": job.status not in FINAL and job.cancel_requested_at is None,
+        "may_retry": job.status in {Status.FAILED, Status.CANCELLED},
+        "may_pause": job.status == Status.PENDING and job.gate != Gate.PAUSED,
+        "may_resume": job.status == Status.PENDING and job.gate == Gate.PAUSED,
+    }
+
+
+@require_safe
+def page(request: HttpRequest, job_id: str) -> HttpResponse:
+    return render(request, "dashboard/job.html", _context(_found(job_id)) | {"counts": queries.counts()})
+
+
+@require_safe
+def parts(request: HttpRequest, job_id: str) -> HttpResponse:
+    """What changes on a job's page with every move, for the page to put in place."""
+    return render(request, "dashboard/parts/job_body.html", _context(_found(job_id)))
+
+
+@require_safe
+def result(request: HttpRequest, job_id: str) -> JsonResponse:
+    found = _found(job_id)
+    return JsonResponse({"id": found.pk, "params": found.params, "result": found.result}, json_dumps_params={"indent": 2})
+
+
+@require_POST
+@permission_required("jobs.control_job", raise_exception=True)
+def cancel(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
+    try:
+        done = lifecycle.cancel(job_id, by=request.user.get_username())
+    except NotFound as error:
+        raise Http404(str(error)) from None
+    said = {Status.CANCELLED: "The job is cancelled.", Status.RUNNING: "The job was asked to stop."}
+    messages.info(request, said.get(Status(done.status), f"The job is {done.status} already; nothing was changed."))
+    return redirect("job", job_id=job_id)
+
+
+def _steered(request: HttpRequest, job_id: str, verb: Callable[..., Job], said: str) -> HttpResponseRedirect:
+    try:
+        verb(job_id, by=request.user.get_username())
+        messages.success(request, said)
+    except NotFound as error:
+        raise Http404(str(error)) from None
+    except Refused as error:
+        messages.error(request, str(error))
+    return redirect("job", job_id=job_id)
+
+
+@require_POST
+@permission_required("jobs.control_job", raise_exception=True)
+def retry(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
+    return _steered(request, job_id, lifecycle.retry, "The job is pending again.")
+
+
+@require_POST
+@permission_required("jobs.control_job", raise_exception=True)
+def pause(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
+    return _steered(request, job_id, lifecycle.pause, "The job is held back until it is resumed.")
+
+
+@require_POST
+@permission_required("jobs.control_job", raise_exception=True)
+def resume(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
+    return _steered(request, job_id, lifecycle.resume, "The job is back in line.")
