@@ -3,7 +3,7 @@
 rules   states  errors  retry  payloads  limits  tools        pure: no queries, no I/O
 facts   models  events  dependencies  workers  queries  statistics  schemas
 life    lifecycle (the ONLY writer of job and attempt state)  admission (which jobs may start now)
-loops   run_context  execution (run one attempt)  dispatcher (one round)  rescue  doorbell
+loops   run_context  bundle  execution (run attempts)  dispatcher (one round)  rescue  doorbell
 doors   tasks (Celery)  api  admin  health  urls  apps  management
 builtin tools that ship: codemap, workflow replay
 

@@ -11,18 +11,16 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from typing import Any
 
 import orjson
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection
 from pydantic import BaseModel
 
 from jobs import doorbell, lifecycle, tools, workers
+from jobs.bundle import MOST, Bundle, Habits
 from jobs.errors import Cancelled, Category, Interrupted, Stopped, Superseded, TimedOut, Transient, classify
-from jobs.lifecycle import Failure, Next, Running, Usage
-from jobs.models import Job
+from jobs.lifecycle import End, Failure, Next, Running, Usage
 from jobs.payloads import Json, clean_text, shown, storable
 from jobs.pulse import WAKE_SIGNAL, Pulse, going_down
 from jobs.resources import end_descendants
@@ -37,10 +35,8 @@ MAX_RESULT = 8 * 1024 * 1024
 MAX_RESULT_TEXT = 4000
 MAX_TRACEBACK = 20_000
 
-# Writes how a run came to its end; starts the next attempt with it where that is wished for.
-Ending = Callable[[Next | None], Job | None]
-
 _pulse = Pulse()
+_habits = Habits()
 
 
 def answer(attempt_id: int, queue: str, limit: float) -> int:
@@ -52,25 +48,26 @@ def answer(attempt_id: int, queue: str, limit: float) -> int:
     """
     began = time.monotonic()
     child = _this_child()
-    running = lifecycle.start(attempt_id, child) if not going_down() else None
-    if running is None and (wish := _wish(child, queue, limit)):
-        running = lifecycle.start_next(wish)
+    first = lifecycle.start(attempt_id, child) if not going_down() else None
+    given = [first] if first is not None else []
+    if not given and (wish := _wish(child, queue, limit)):
+        given = lifecycle.start_next(wish)
     count = 0
-    while running is not None:
-        ending = run(running)
-        count += 1
+    while given:
+        bundle = Bundle(given, child)
+        count += run_all(bundle)
         staying = time.monotonic() - began < settings.JOBSITE_STAY
         wish = _wish(child, queue, limit - (time.monotonic() - began)) if staying else None
-        _end(ending, wish)
-        running = (wish.running or _called_back(wish)) if wish else None
+        bundle.close(wish)
+        given = (wish.given or _called_back(wish)) if wish else []
     if count and time.monotonic() - began >= settings.JOBSITE_STAY and not going_down():
         doorbell.pass_on(queue)
     return count
 
 
-def _called_back(wish: Next) -> Running | None:
+def _called_back(wish: Next) -> list[Running]:
     """The slot that was just freed is mostly given away within milliseconds: wait for that rather than for a doorbell."""
-    return lifecycle.start_next(wish) if doorbell.linger(wish.queue, LINGER) and not going_down() else None
+    return lifecycle.start_next(wish) if doorbell.linger(wish.queue, LINGER) and not going_down() else []
 
 
 def _this_child() -> lifecycle.Child:
@@ -80,35 +77,28 @@ def _this_child() -> lifecycle.Child:
 def _wish(child: lifecycle.Child, queue: str, seconds_left: float) -> Next | None:
     """Celery would end this process at its hard limit, so only what surely fits in before is taken."""
     longest_ms = round((seconds_left - 4 * settings.JOBSITE_GRACE) * 1000)
-    return None if going_down() else Next(child=child, queue=queue, longest_ms=longest_ms)
+    return None if going_down() else Next(child=child, queue=queue, longest_ms=longest_ms, brief=_habits.brief(), most=MOST)
 
 
-def _end(ending: Ending, wish: Next | None) -> None:
-    """Write the end. A database that is away is waited for, up to the lease."""
-    until = time.monotonic() + settings.JOBSITE_LEASE
-    while True:
-        try:
-            ending(wish)
-        except (DatabaseError, InterfaceError) as error:
-            # Perhaps it was committed and only the answer got lost: then the fence refuses the second write.
-            log.warning("could not write the end of an attempt, tried again: %s", error)
-            connection.close()
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.5)
-        else:
-            return
+def run_all(bundle: Bundle) -> int:
+    """Run what the bundle holds, one after the other; how many were run."""
+    count = 0
+    while (running := bundle.next()) is not None:
+        bundle.add(run(running, bundle))
+        count += 1
+    return count
 
 
-def run(running: Running) -> Ending:
-    """Call the tool; returns what to write about how it came to its end."""
+def run(running: Running, bundle: Bundle) -> End | None:
+    """Call the tool; returns what to write about how it came to its end. None: nothing, it was superseded."""
     context = RunContext(running, _pulse.wake)
-    _pulse.watch(context, _ended_by_force)
+    _pulse.watch(context, bundle, _ended_by_force)
     try:
         outcome = _call(context)
     finally:
         _pulse.release()
         _end_what_was_left(context)
+    _habits.note(running.job.tool, time.monotonic() - context.began)
     return outcome
 
 
@@ -118,7 +108,7 @@ def _end_what_was_left(context: RunContext) -> None:
         end_descendants()
 
 
-def _call(context: RunContext) -> Ending:
+def _call(context: RunContext) -> End | None:
     try:
         tool = tools.get(context.running.job.tool)
         params = tool.validate(context.running.params)
@@ -176,21 +166,15 @@ def _usage(context: RunContext, *, progress: float | None = None) -> Usage:
 
 
 def _actor() -> str:
-    child = _this_child()
-    return f"{child.worker}/{child.pid}"
+    return _this_child().name
 
 
-def _finished(context: RunContext, result: Json) -> Ending:
-    usage, actor = _usage(context, progress=None if result["isError"] else 100.0), _actor()
-
-    def end(wish: Next | None) -> Job | None:
-        job = lifecycle.finish(context.running, result, usage, actor=actor, wish=wish)
-        return job or lifecycle.stop(context.running, usage, actor=actor)
-
-    return end
+def _finished(context: RunContext, result: Json) -> End:
+    usage = _usage(context, progress=None if result["isError"] else 100.0)
+    return lifecycle.finished(context.running, result, usage, actor=_actor(), span=(context.began, time.monotonic()))
 
 
-def _failed(context: RunContext, error: BaseException, category: Category) -> Ending:
+def _failed(context: RunContext, error: BaseException, category: Category) -> End:
     failure = Failure(
         category=category,
         error_class=type(error).__name__[:200],
@@ -200,7 +184,7 @@ def _failed(context: RunContext, error: BaseException, category: Category) -> En
     return _fail(context, failure, error.retry_after if isinstance(error, Transient) else None)
 
 
-def _fail(context: RunContext, failure: Failure, retry_after: float | None) -> Ending:
+def _fail(context: RunContext, failure: Failure, retry_after: float | None) -> End:
     job = context.running.job
     decision = decide(
         Retry(
@@ -215,39 +199,28 @@ def _fail(context: RunContext, failure: Failure, retry_after: float | None) -> E
         jitter=random.random(),  # noqa: S311  (spreads load, guards nothing)
         retry_after=retry_after,
     )
-    usage, actor = _usage(context), _actor()
-
-    def end(wish: Next | None) -> Job | None:
-        done = lifecycle.fail(context.running, failure, decision, usage, actor=actor, wish=wish)
-        return done or lifecycle.stop(context.running, usage, actor=actor)
-
-    return end
+    return lifecycle.gone_wrong(context.running, failure, decision, _usage(context), actor=_actor())
 
 
-def _stopped(context: RunContext, stop: Stopped) -> Ending:
+def _stopped(context: RunContext, stop: Stopped) -> End | None:
     """The end of a run that was told to stop, whether it obeyed or was ended by force."""
     match stop:
         case TimedOut():
             failure = Failure(category=Category.TIMEOUT, error_class="TimedOut", message=str(stop))
             return _fail(context, failure, None)
         case Interrupted():
-            usage, actor = _usage(context), _actor()
-
-            def end(_: Next | None) -> Job | None:
-                done = lifecycle.interrupt(context.running, usage, actor=actor)
-                return done or lifecycle.stop(context.running, usage, actor=actor)
-
-            return end
+            return lifecycle.interrupted(context.running, _usage(context), actor=_actor())
         case Superseded():
-            return lambda _: None
+            return None
         case Cancelled():
-            usage, actor = _usage(context), _actor()
-            return lambda _: lifecycle.stop(context.running, usage, actor=actor)
+            return lifecycle.stopped(context.running, _usage(context), actor=_actor())
     return _failed(context, stop, Category.PERMANENT)
 
 
-def _ended_by_force(context: RunContext, stop: Stopped) -> None:
-    _stopped(context, stop)(None)
+def _ended_by_force(context: RunContext, bundle: Bundle, stop: Stopped) -> None:
+    bundle.hand_back()
+    bundle.add(_stopped(context, stop))
+    bundle.close(None)
 
 
 def _traceback_of(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import mmap
 import os
 import signal
@@ -14,6 +15,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
 from jobs import lifecycle, redis_link
+from jobs.bundle import Bundle
 from jobs.errors import Cancelled, Interrupted, Stopped, Superseded, TimedOut
 from jobs.resources import end_descendants
 from jobs.run_context import RunContext
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 # What leaves the process is limited to ten reports a second.
 REPORT_EVERY = 0.1
 WARN_AT = 0.8
+# While jobs follow one another, and for a moment after the last, it looks this often without being woken; seconds.
+OFTEN, BUSY_FOR = 0.1, 1.0
 # Raises in the tool's own thread, so that a tool that never reports can be told that its time is over.
 WAKE_SIGNAL = signal.SIGUSR2
 
@@ -46,8 +50,10 @@ class Pulse:
         self.wake = threading.Event()
         self._lock = threading.Lock()
         self._run: RunContext | None = None
-        self._end: Callable[[RunContext, Stopped], None] | None = None
+        self._bundle: Bundle | None = None
+        self._end: Callable[[RunContext, Bundle, Stopped], None] | None = None
         self._thread: threading.Thread | None = None
+        self._looks_at = math.inf
         self._reset(0.0)
 
     def _reset(self, now: float) -> None:
@@ -57,15 +63,17 @@ class Pulse:
         self._warned = False
         self._leave_at: float | None = None
 
-    def watch(self, run: RunContext, end: Callable[[RunContext, Stopped], None]) -> None:
-        """Begin with `run`. `end` records the end of a run that did not come to its end by itself."""
+    def watch(self, run: RunContext, bundle: Bundle, end: Callable[[RunContext, Bundle, Stopped], None]) -> None:
+        """Begin with `run`, which is of `bundle`. `end` records the end of a run that did not come to its end by itself."""
         with self._lock:
-            self._run, self._end = run, end
+            self._run, self._bundle, self._end = run, bundle, end
             self._reset(time.monotonic())
         if self._thread is None:
             self._thread = threading.Thread(target=self._loop, name="pulse", daemon=True)
             self._thread.start()
-        self.wake.set()
+        # Waking it costs a brief job more than all the rest here; while jobs follow one another it looks often enough by itself.
+        if self._looks_at > min(self._next_mark(run), time.monotonic() + OFTEN):
+            self.wake.set()
 
     def release(self) -> None:
         """The tool came to its end. Waits for a beat under way, so that none comes after the finish."""
@@ -80,9 +88,14 @@ class Pulse:
             thread.join()
 
     def _loop(self) -> None:
+        quiet_since = time.monotonic()
         while self._thread is threading.current_thread():
             with self._lock:
-                pause = self._tend(self._run) if self._run else None
+                run, bundle = self._run, self._bundle
+                now = time.monotonic()
+                quiet_since = now if run else quiet_since
+                pause = self._tend(run, bundle) if run and bundle else None if now - quiet_since > BUSY_FOR else OFTEN
+                self._looks_at = math.inf if pause is None else time.monotonic() + pause
             self.wake.wait(pause)
             # The rate limit for reports: what comes meanwhile is carried by the next one.
             if self._run is not None and time.monotonic() < self._next_report and not self._due():
@@ -93,20 +106,37 @@ class Pulse:
     def _due(self) -> bool:
         return time.monotonic() >= self._next_beat
 
-    def _tend(self, run: RunContext) -> float:
+    def _tend(self, run: RunContext, bundle: Bundle) -> float:
         """Do what is due; returns the seconds until something is due again."""
         now = time.monotonic()
+        if bundle.is_overdue(now):
+            self._hand_back(bundle)
         if run.dirty and now >= self._next_report:
             self._report(run, now)
         if now >= self._next_beat:
             self._beat(run)
         self._watch_time(run, now)
-        return max(0.0, min(self._next_beat, self._end_at or self._next_beat, self._time_mark(run)) - time.monotonic())
+        now = time.monotonic()
+        return max(
+            0.0,
+            min(self._next_mark(run), now + OFTEN if bundle.is_overdue(math.inf) or now - run.began < OFTEN else math.inf) - now,
+        )
+
+    def _next_mark(self, run: RunContext) -> float:
+        return min(self._next_beat, self._end_at or self._next_beat, self._time_mark(run))
 
     def _time_mark(self, run: RunContext) -> float:
         if run.told_to_stop:
             return self._next_beat
         return run.deadline if self._warned else run.began + WARN_AT * (run.deadline - run.began)
+
+    @staticmethod
+    def _hand_back(bundle: Bundle) -> None:
+        try:
+            bundle.hand_back()
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("could not hand back what waits behind a long job, tried again: %s", error)
+            connection.close()
 
     def _report(self, run: RunContext, now: float) -> None:
         run.dirty = False
@@ -161,8 +191,8 @@ class Pulse:
         log.warning("%s did not stop within its grace: its process is ended", run.id)
         end_descendants()
         try:
-            if self._end is not None:
-                self._end(run, stop)
+            if self._end is not None and self._bundle is not None:
+                self._end(run, self._bundle, stop)
             connection.close()
         finally:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -7,12 +7,25 @@ deadlock among themselves.
 submitting  submit submit_many retry          from outside
 admitting   admit ring start start_next beat  towards and through a run
 ending      finish fail stop interrupt lose cancel
+ends        how one or many ends are written, with the starts that follow
 holding     withdraw pause resume reprioritise      keep waiting jobs back, move them in line
 settling    open_due settle                   what time and finished parents change
 """
 
-from jobs.lifecycle.admitting import Beat, Child, Next, Running, admit, beat, note_rung, start, start_next
-from jobs.lifecycle.ending import Failure, Usage, cancel, fail, finish, interrupt, lose, stop
+from jobs.lifecycle.admitting import Beat, Child, Next, Running, admit, beat, note_rung, running_of_child, start, start_next
+from jobs.lifecycle.ending import (
+    cancel,
+    fail,
+    finish,
+    finished,
+    gone_wrong,
+    interrupt,
+    interrupted,
+    lose,
+    stop,
+    stopped,
+)
+from jobs.lifecycle.ends import End, Failure, Usage, write
 from jobs.lifecycle.holding import lock_configuration, pause, reprioritise, resume, withdraw
 from jobs.lifecycle.settling import open_due, settle
 from jobs.lifecycle.submitting import retry, submit, submit_many, submit_once
@@ -21,6 +34,7 @@ from jobs.submission import Submission
 __all__ = [
     "Beat",
     "Child",
+    "End",
     "Failure",
     "Next",
     "Running",
@@ -31,7 +45,10 @@ __all__ = [
     "cancel",
     "fail",
     "finish",
+    "finished",
+    "gone_wrong",
     "interrupt",
+    "interrupted",
     "lock_configuration",
     "lose",
     "note_rung",
@@ -40,12 +57,15 @@ __all__ = [
     "reprioritise",
     "resume",
     "retry",
+    "running_of_child",
     "settle",
     "start",
     "start_next",
     "stop",
+    "stopped",
     "submit",
     "submit_many",
     "submit_once",
     "withdraw",
+    "write",
 ]

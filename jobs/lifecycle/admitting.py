@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -82,18 +82,26 @@ class Running:
 # The job is locked first; that lock decides between two starts of one attempt, and between a start and a cancel. An admitted
 # attempt that is its job's current one implies a pending job, yet the status must be asked for: it is what the lock reads again,
 # so that an attempt which another child took a moment ago is passed over for the next. The inner LIMIT makes the planner walk
-# the index of admitted attempts whatever its statistics say; only other children hold locks.
+# the index of admitted attempts whatever its statistics say; only other children hold locks. A state that is compared as
+# `state || ''` is one that no index is to serve: with stale statistics the planner takes "few are pending" for a way in, and walks
+# a hundred thousand of them for each that is started.
+#
+# Several are begun at once only where all of them are brief: the ones behind the first are then as good as begun. Never more than
+# half of what waits, so that other children find some; and none that was lost before, lest one that kills its process takes
+# others along again and again.
 _START_PARTS = """
-ready AS (
-    SELECT a.id FROM (
+ready AS MATERIALIZED (
+    SELECT a.id, j.tool = ANY(%(brief)s) AND j.loss_count = 0 AS brief FROM (
         SELECT id, job_id FROM jobs_attempt WHERE {which} AND state = 'admitted' ORDER BY id LIMIT 99) a
-    JOIN jobs_job j ON j.id = job_id AND current_attempt_id = a.id AND status = 'pending'
-    ORDER BY a.id LIMIT 1
+    JOIN jobs_job j ON j.id = job_id AND current_attempt_id = a.id AND status || '' = 'pending' {{after}}
+    ORDER BY a.id LIMIT {most}
     FOR NO KEY UPDATE OF j {wait}
+), chosen AS (
+    SELECT id, bool_and(brief) OVER line OR row_number() OVER line = 1 AS fits FROM ready WINDOW line AS (ORDER BY id)
 ), taken AS (
     UPDATE jobs_attempt a SET state = 'running', started_at = now(), worker = %(worker)s, pid = %(pid)s,
         lease_until = now() + make_interval(secs => %(lease)s)
-    FROM ready WHERE a.id = ready.id AND a.state = 'admitted'
+    FROM chosen c WHERE fits AND a.id = c.id AND a.state || '' = 'admitted'
     RETURNING a.job_id
 ), started AS (
     UPDATE jobs_job j SET status = 'running', reason = '', started_at = now(), updated_at = now(), version = version + 1,
@@ -104,11 +112,13 @@ ready AS (
     INSERT INTO jobs_event (job_id, attempt_id, verb, before, after, reason, actor, at)
     SELECT id, current_attempt_id, 'start', 'pending', 'running', '', %(worker)s, now() FROM started
 )"""
-_STARTED = f" SELECT {COLUMNS}, params FROM started"
+_STARTED = f" SELECT {COLUMNS}, params FROM started ORDER BY current_attempt_id"
 # A doorbell waits for its job, lest it be spent on a moment's lock; who takes any job goes on to the next instead.
-_START_THIS = "WITH " + _START_PARTS.format(which="id = %(attempt)s", wait="") + _STARTED
-START_NEXT_PARTS = _START_PARTS.format(which="queue = %(queue)s AND timeout_ms <= %(most_ms)s", wait="SKIP LOCKED")
-_START_NEXT = "WITH " + START_NEXT_PARTS + _STARTED
+_START_THIS = "WITH " + _START_PARTS.format(which="id = %(attempt)s", most="1", wait="").format(after="") + _STARTED
+_HALF = """GREATEST(1, LEAST(%(most)s, (SELECT count(*) FROM (
+    SELECT 1 FROM jobs_attempt WHERE queue = %(queue)s AND state = 'admitted' LIMIT 32) w) / 2))"""
+START_NEXT_PARTS = _START_PARTS.format(which="queue = %(queue)s AND timeout_ms <= %(most_ms)s", most=_HALF, wait="SKIP LOCKED")
+_START_NEXT = "WITH " + START_NEXT_PARTS.format(after="") + _STARTED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,46 +129,62 @@ class Child:
     pid: int
     lease: float
 
+    @property
+    def name(self) -> str:
+        return f"{self.worker}/{self.pid}"
+
     def columns(self) -> dict[str, Any]:
         return {"worker": self.worker, "pid": self.pid, "lease": self.lease}
 
 
 @dataclass(kw_only=True)
 class Next:
-    """A child's wish to go on: the end of its attempt starts the next admitted one of `queue` in the same statement.
+    """A child's wish to go on: the end of its attempts starts the next admitted of `queue` in the same statement.
 
-    `longest_ms` is the longest time-out it may take on. `running` is what it was given, if anything.
+    `longest_ms` is the longest time-out it may take on; `brief` names the tools of which it takes up to `most` at once.
+    `given` is what it got, in order.
     """
 
     child: Child
     queue: str
     longest_ms: int
-    running: Running | None = None
+    brief: Sequence[str] = ()
+    most: int = 1
+    given: list[Running] = field(default_factory=list)
 
     def params(self) -> dict[str, Any]:
-        return {"queue": self.queue, "most_ms": self.longest_ms, **self.child.columns()}
+        columns = self.child.columns()
+        return {"queue": self.queue, "most_ms": self.longest_ms, "brief": list(self.brief), "most": self.most, **columns}
 
 
 def start(attempt_id: int, child: Child) -> Running | None:
     """Begin this attempt. None: the doorbell came twice, or too late."""
-    return _begin(_START_THIS, {"attempt": attempt_id, **child.columns()})
+    begun = _begin(_START_THIS, {"attempt": attempt_id, "brief": [], **child.columns()})
+    return begun[0] if begun else None
 
 
-def start_next(wish: Next) -> Running | None:
-    """Begin the next admitted attempt that fits the wish."""
-    wish.running = _begin(_START_NEXT, wish.params())
-    return wish.running
+def start_next(wish: Next) -> list[Running]:
+    """Begin the next admitted attempts that fit the wish."""
+    wish.given = _begin(_START_NEXT, wish.params())
+    return wish.given
 
 
-def _begin(sql: str, params: dict[str, Any]) -> Running | None:
+def _begin(sql: str, params: dict[str, Any]) -> list[Running]:
     # One statement is its own transaction: no round trip is spent on BEGIN and COMMIT.
-    rows = fetch(sql, params)
-    if not rows:
-        return None
-    *columns, job_params = rows[0]
-    running = running_of(columns, job_params)
-    events.announce([events.delta_of(running.job)])
-    return running
+    begun = [running_of(columns, job_params) for *columns, job_params in fetch(sql, params)]
+    events.announce([events.delta_of(running.job) for running in begun])
+    return begun
+
+
+_OF_CHILD = f"""
+SELECT {RETURNED}, j.params FROM jobs_attempt a JOIN jobs_job j ON j.current_attempt_id = a.id
+WHERE a.state = 'running' AND a.worker = %(worker)s AND a.pid = %(pid)s AND a.id <> ALL(%(but)s)
+"""
+
+
+def running_of_child(child: Child, *, but: Sequence[int]) -> list[Running]:
+    """What runs in this process as far as the database knows, less the attempts that are named."""
+    return [running_of(columns, params) for *columns, params in fetch(_OF_CHILD, {"but": list(but), **child.columns()})]
 
 
 def running_of(columns: Sequence[Any], params: str) -> Running:
@@ -203,9 +229,9 @@ RETURNING moved.cancel_requested_at IS NOT NULL AS cancelled, moved.cancel_reaso
 # The last MAX_DIAGNOSTICS lines, in order.
 APPEND_DIAGNOSTICS = f"""(
     SELECT COALESCE(jsonb_agg(line ORDER BY place), '[]') FROM (
-        SELECT line, place FROM jsonb_array_elements(diagnostics || %(lines)s::jsonb) WITH ORDINALITY AS l(line, place)
+        SELECT line, place FROM jsonb_array_elements(diagnostics || {{lines}}) WITH ORDINALITY AS l(line, place)
         ORDER BY place DESC LIMIT {MAX_DIAGNOSTICS}) kept)"""
-_BEAT_SQL = _BEAT.replace("{append}", APPEND_DIAGNOSTICS)
+_BEAT_SQL = _BEAT.replace("{append}", APPEND_DIAGNOSTICS.format(lines="%(lines)s::jsonb"))
 
 
 def beat(running: Running, news: Beat, *, lease: float) -> tuple[bool, str] | None:

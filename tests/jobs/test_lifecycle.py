@@ -6,7 +6,6 @@ import pytest
 from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
-from psycopg import _queries
 
 from jobs import dependencies, dispatcher, lifecycle
 from jobs.errors import (
@@ -21,7 +20,7 @@ from jobs.errors import (
     UnknownDependency,
     UnknownTool,
 )
-from jobs.lifecycle import Beat, Submission, Usage, ending
+from jobs.lifecycle import Beat, Submission, Usage
 from jobs.limits import Resources
 from jobs.models import Attempt, Dependency, Event, Job, JobMetrics
 from jobs.retry import Again, GiveUp
@@ -370,7 +369,7 @@ def test_many_children_share_the_admitted_attempts_without_taking_one_twice():
         while begun := lifecycle.start_next(
             lifecycle.Next(child=lifecycle.Child(worker="w", pid=n, lease=LEASE), queue="default", longest_ms=10**7)
         ):
-            taken.append(begun.attempt_id)
+            taken += [each.attempt_id for each in begun]
         return taken
 
     taken = [attempt for share in race(6, take) for attempt in share]
@@ -418,9 +417,3 @@ def test_two_submits_with_the_same_id_make_one_job():
 
     assert sorted(race(4, submit), key=str) == [None, None, None, "same"]
     assert Job.objects.count() == Event.objects.count() == 1
-
-
-def test_the_statement_of_a_finish_is_short_enough_for_the_driver_to_keep_it_parsed():
-    # Else each finish costs a third of a millisecond more.
-    for parts in (ending._END_UNLESS_CANCELLED, ending._END_OF_OWN):
-        assert len(ending._statement(parts, with_next=True)) <= _queries.MAX_CACHED_STATEMENT_LENGTH

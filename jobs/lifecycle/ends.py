@@ -1,0 +1,194 @@
+"""How ends are written: one statement for the ends of any number of attempts, and for the starts that follow them."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from jobs import events
+from jobs.errors import Category
+from jobs.lifecycle.admitting import APPEND_DIAGNOSTICS, START_NEXT_PARTS, Next, Running, running_of
+from jobs.lifecycle.rows import COLUMNS, fetch, job_of
+from jobs.models import Job
+from jobs.payloads import Json
+from jobs.retry import Again
+from jobs.score import performance_score
+from jobs.states import AttemptState, Status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What an attempt was measured to use, and what it had to say that no beat has carried yet."""
+
+    peak_memory_mb: float = 0
+    cpu_percent: float = 0
+    diagnostics: Sequence[str] = ()
+    metadata: dict[str, Json] | None = None
+    progress: float | None = None
+    message: str | None = None
+    stage: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why an attempt failed; the texts are storable already."""
+
+    category: Category
+    error_class: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """How an attempt came to its end, decided and not yet written.
+
+    `heeds_cancel`: refused where a cancel was asked for. `if_expired`: refused where the lease was renewed. `span` is when the
+    tool began and ended (monotonic seconds), where that is known better than from the moment of the write.
+    """
+
+    running: Running
+    verb: str
+    state: AttemptState
+    status: Status
+    actor: str
+    usage: Usage = Usage()
+    reason: str = ""
+    failure: Failure | None = None
+    again: Again | None = None
+    result: Json = None
+    heeds_cancel: bool = False
+    if_expired: bool = False
+    span: tuple[float, float] | None = None
+
+    def row(self) -> dict[str, Json]:
+        """As the statement reads it; see `_GIVEN`."""
+        usage, failure, again, job = self.usage, self.failure, self.again, self.running.job
+        errors = self.running.previous_errors + (failure is not None and self.state != AttemptState.CANCELLED)
+        now = time.monotonic()
+        return {
+            "job": job.id,
+            "attempt": self.running.attempt_id,
+            "verb": self.verb,
+            "state": self.state.value,
+            "status": self.status.value,
+            "heeds": self.heeds_cancel,
+            "expired": self.if_expired,
+            "final": self.status != Status.PENDING,
+            "reason": self.reason,
+            "actor": self.actor,
+            "result": self.result,
+            "class": failure.error_class if failure else "",
+            "category": failure.category.value if failure else "",
+            "error": failure.message if failure else "",
+            "traceback": failure.traceback if failure else "",
+            "peak": usage.peak_memory_mb,
+            "cpu": usage.cpu_percent if self.state != AttemptState.LOST else None,
+            "lines": list(usage.diagnostics),
+            "metadata": usage.metadata or {},
+            "progress": usage.progress,
+            "message": usage.message,
+            "stage": usage.stage,
+            "spent": 1 if again and again.spends_retry else 0,
+            "delay": again.delay if again else 0.0,
+            "errors": errors,
+            "retries": job.retry_count,
+            "score": performance_score(
+                errors=errors,
+                retries=job.retry_count,
+                peak_memory_mb=usage.peak_memory_mb,
+                cpu_percent=usage.cpu_percent,
+            ),
+            "began": now - self.span[0] if self.span else None,
+            "ended": now - self.span[1] if self.span else None,
+        }
+
+
+# Everything that ends running attempts is this one statement. The jobs are locked first, in the order of their ids, and the
+# locks are what decides between a completion, a cancel and a rescue that come at the same moment. For `|| ''` see admitting.
+_END_PARTS = f"""
+given AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(ends)s::jsonb) AS g(job text, attempt bigint, verb text, state text, status text,
+        heeds bool, expired bool, final bool, reason text, actor text, result jsonb, class text, category text, error text,
+        traceback text, peak float8, cpu float8, lines jsonb, metadata jsonb, progress float8, message text, stage text,
+        spent int, delay float8, errors int, retries int, score int, began float8, ended float8)
+), locked AS MATERIALIZED (
+    SELECT j.id FROM jobs_job j JOIN given g ON j.id = g.job AND j.current_attempt_id = g.attempt
+    WHERE j.status || '' = 'running' AND (NOT heeds OR j.cancel_requested_at IS NULL)
+    ORDER BY j.id FOR NO KEY UPDATE OF j
+), mine AS (
+    UPDATE jobs_attempt a SET state = g.state, error_class = class, error_category = category, error_message = error,
+        traceback = g.traceback, peak_memory_mb = GREATEST(peak_memory_mb, peak), cpu_percent = COALESCE(cpu, cpu_percent),
+        started_at = GREATEST(started_at, now() - make_interval(secs => began)),
+        finished_at = GREATEST(started_at, now() - make_interval(secs => COALESCE(ended, 0)))
+    FROM locked JOIN given g ON g.job = locked.id
+    WHERE a.id = g.attempt AND a.state || '' = 'running' AND (NOT expired OR a.lease_until < now())
+    RETURNING g.*, a.started_at, a.finished_at, a.peak_memory_mb, a.cpu_percent
+), moved AS (
+    UPDATE jobs_job j SET status = g.status, current_attempt_id = NULL, updated_at = now(), version = version + 1, looks = 0,
+        reason = COALESCE(NULLIF(CASE verb WHEN 'cancel' THEN j.cancel_reason END, ''), g.reason), result = g.result,
+        progress = COALESCE(g.progress, j.progress), message = COALESCE(g.message, j.message),
+        stage = COALESCE(g.stage, j.stage), metadata = j.metadata || g.metadata,
+        diagnostics = CASE WHEN lines = '[]' THEN diagnostics ELSE {APPEND_DIAGNOSTICS.format(lines="lines")} END,
+        retry_count = retry_count + spent, loss_count = CASE WHEN g.state = 'lost' THEN loss_count + 1 ELSE 0 END,
+        finished_at = CASE WHEN final THEN now() END, unsettled = final AND has_dependents,
+        run_at = CASE WHEN final THEN run_at ELSE now() + make_interval(secs => delay) END,
+        gate = CASE WHEN final OR delay = 0 THEN 'open' ELSE 'time' END, gate_since = now()
+    FROM mine g WHERE j.id = g.job
+    RETURNING j.*
+), noted AS (
+    INSERT INTO jobs_event (job_id, attempt_id, verb, before, after, reason, actor, at)
+    SELECT job, attempt, verb, 'running', g.status, m.reason, actor, now() FROM mine g JOIN moved m ON m.id = job
+), costs AS (
+    INSERT INTO jobs_jobmetrics AS m (job_id, start_time, end_time, duration_ms, peak_memory_mb, average_cpu, performance_score,
+        error_count, retry_count)
+    SELECT job, started_at, finished_at, EXTRACT(EPOCH FROM finished_at - started_at) * 1000, peak_memory_mb, cpu_percent,
+        score, errors, retries FROM mine
+    ON CONFLICT (job_id) DO UPDATE SET start_time = EXCLUDED.start_time, end_time = EXCLUDED.end_time,
+        duration_ms = EXCLUDED.duration_ms, peak_memory_mb = GREATEST(m.peak_memory_mb, EXCLUDED.peak_memory_mb),
+        average_cpu = EXCLUDED.average_cpu, performance_score = EXCLUDED.performance_score,
+        error_count = EXCLUDED.error_count, retry_count = EXCLUDED.retry_count
+)"""
+
+
+@functools.cache
+def statement(*, with_next: bool) -> str:
+    """The ends alone; or with the starts of next attempts: one statement, one commit, one round trip.
+
+    The starts hold also when an end is refused, and lock nothing before the ends have their locks.
+    """
+    if with_next:
+        both = "SELECT FALSE AS next, * FROM moved UNION ALL SELECT TRUE, * FROM started"
+        after = START_NEXT_PARTS.format(after="AND (SELECT count(*) FROM locked) >= 0")
+        sql = f"WITH {_END_PARTS}, {after} SELECT {COLUMNS}, next, CASE WHEN next THEN params END FROM ({both}) AS e"
+    else:
+        sql = f"WITH {_END_PARTS} SELECT {COLUMNS}, FALSE, NULL FROM moved"
+    return " ".join(sql.split())
+
+
+def write(ends: Sequence[End], wish: Next | None = None) -> dict[str, Job]:
+    """Write these ends; what the wish for more was given is put into the wish.
+
+    Returns the jobs that moved, by id. One that is missing was superseded, or a cancel came first.
+    """
+    params: dict[str, Any] = {"ends": orjson.dumps([end.row() for end in ends]).decode()}
+    if wish is not None:
+        params |= wish.params()
+        wish.given = []
+    ended: dict[str, Job] = {}
+    for *columns, is_next, job_params in fetch(statement(with_next=wish is not None), params):
+        if wish is not None and is_next:
+            wish.given.append(running_of(columns, job_params))
+        else:
+            job = job_of(columns)
+            ended[job.id] = job
+    begun = wish.given if wish is not None else []
+    begun.sort(key=lambda running: running.attempt_id)
+    # The dispatcher has slots to give away, dependents to tell, or retries to time.
+    events.announce(map(events.delta_of, [*ended.values(), *(running.job for running in begun)]), poke=bool(ended))
+    return ended
