@@ -10,7 +10,7 @@ import redis
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
-from jobs import admission, configuration, doorbell, idempotency, lifecycle, redis_link, rescue, workers
+from jobs import admission, configuration, doorbell, idempotency, lifecycle, redis_link, rescue, rollup, sampling, tally, workers
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +19,8 @@ IDLE_WAIT = 1.0
 STANDBY_WAIT = 2.0
 # With more attempts than this waiting for a process, rounds come at this pace; seconds.
 AHEAD, PACE = 8, 0.015
+# Figures are kept when there is nothing else to do, this often, and this often at least; seconds.
+FIGURES, FIGURES_AT_LEAST = 2.0, 10.0
 # Levels of failed dependents that one round goes down; the next round goes on.
 SETTLE_DEPTH = 50
 
@@ -73,9 +75,17 @@ def sweep() -> None:
     doorbell.ring(doorbell.unanswered())
 
 
+def keep_figures() -> None:
+    """Count what happened and how the queue stands, for the pages; a pass costs some tens of milliseconds."""
+    rollup.roll_up()
+    tally.merge()
+    sampling.sample()
+
+
 def clean() -> None:
     """Remove what is too old; in small batches, the rest the next time."""
     idempotency.forget_old()
+    sampling.forget_old()
 
 
 class Dispatcher:
@@ -86,6 +96,7 @@ class Dispatcher:
         self._pokes: redis.client.PubSub | None = None
         self._swept = 0.0
         self._cleaned = 0.0
+        self._figured = 0.0
 
     def stop(self) -> None:
         self.stopping = True
@@ -115,6 +126,9 @@ class Dispatcher:
             if time.monotonic() - self._swept >= settings.JOBSITE_SWEEP:
                 self._swept = time.monotonic()
                 sweep()
+            if time.monotonic() - self._figured >= (FIGURES_AT_LEAST if done.busy or done.admitted else FIGURES):
+                self._figured = time.monotonic()
+                keep_figures()
             if time.monotonic() - self._cleaned >= settings.JOBSITE_CLEANUP:
                 self._cleaned = time.monotonic()
                 clean()

@@ -97,8 +97,8 @@ def _idle(queue: str) -> int:
 
 
 _HANDS = """
-SELECT COALESCE((SELECT sum(slots) FROM jobs_worker w WHERE w.stopped_at IS NULL AND w.queues @> to_jsonb(%(queue)s::text)
-        AND w.beat_at > now() - make_interval(secs => %(patience)s)), 0)::int AS slots,
+SELECT COALESCE((SELECT sum(slots) FROM jobs_worker w WHERE w.stopped_at IS NULL AND w.draining_at IS NULL
+        AND w.queues @> to_jsonb(%(queue)s::text) AND w.beat_at > now() - make_interval(secs => %(patience)s)), 0)::int AS slots,
     (SELECT count(*) FROM jobs_attempt a WHERE a.state = 'running' AND a.queue = %(queue)s)::int AS running
 """
 

@@ -22,7 +22,7 @@ from jobs.bundle import MOST, Bundle, Habits
 from jobs.errors import Cancelled, Category, Interrupted, Stopped, Superseded, TimedOut, Transient, classify
 from jobs.lifecycle import End, Failure, Next, Running, Usage
 from jobs.payloads import Json, clean_text, shown, storable
-from jobs.pulse import WAKE_SIGNAL, Pulse, going_down
+from jobs.pulse import WAKE_SIGNAL, Pulse, going_down, takes_more
 from jobs.resources import end_descendants
 from jobs.retry import Retry, decide
 from jobs.run_context import RunContext
@@ -48,7 +48,7 @@ def answer(attempt_id: int, queue: str, limit: float) -> int:
     """
     began = time.monotonic()
     child = _this_child()
-    first = lifecycle.start(attempt_id, child) if not going_down() else None
+    first = lifecycle.start(attempt_id, child) if takes_more() else None
     given = [first] if first is not None else []
     if not given and (wish := _wish(child, queue, limit)):
         given = lifecycle.start_next(wish)
@@ -67,7 +67,7 @@ def answer(attempt_id: int, queue: str, limit: float) -> int:
 
 def _called_back(wish: Next) -> list[Running]:
     """The slot that was just freed is mostly given away within milliseconds: wait for that rather than for a doorbell."""
-    return lifecycle.start_next(wish) if doorbell.linger(wish.queue, LINGER) and not going_down() else []
+    return lifecycle.start_next(wish) if doorbell.linger(wish.queue, LINGER) and takes_more() else []
 
 
 def _this_child() -> lifecycle.Child:
@@ -77,7 +77,7 @@ def _this_child() -> lifecycle.Child:
 def _wish(child: lifecycle.Child, queue: str, seconds_left: float) -> Next | None:
     """Celery would end this process at its hard limit, so only what surely fits in before is taken."""
     longest_ms = round((seconds_left - 4 * settings.JOBSITE_GRACE) * 1000)
-    return None if going_down() else Next(child=child, queue=queue, longest_ms=longest_ms, brief=_habits.brief(), most=MOST)
+    return Next(child=child, queue=queue, longest_ms=longest_ms, brief=_habits.brief(), most=MOST) if takes_more() else None
 
 
 def run_all(bundle: Bundle) -> int:

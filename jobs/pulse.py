@@ -30,17 +30,27 @@ OFTEN, BUSY_FOR = 0.1, 1.0
 # Raises in the tool's own thread, so that a tool that never reports can be told that its time is over.
 WAKE_SIGNAL = signal.SIGUSR2
 
-# One byte shared by a worker and its children (made before they are forked): the worker is going down.
-_going_down = mmap.mmap(-1, 1)
+# Shared by a worker and its children (made before they are forked), a byte each: the worker is going down; it is drained.
+_told = mmap.mmap(-1, 2)
 
 
 def announce_shutdown() -> None:
     """Called in the worker's main process: its children finish what they can and take nothing new."""
-    _going_down[0] = 1
+    _told[0] = 1
 
 
 def going_down() -> bool:
-    return _going_down[0] == 1
+    return _told[0] == 1
+
+
+def announce_drain(*, draining: bool) -> None:
+    """Called in the worker's main process: its children take nothing new while it is drained."""
+    _told[1] = int(draining)
+
+
+def takes_more() -> bool:
+    """May this process begin another attempt?"""
+    return _told[0] == 0 and _told[1] == 0
 
 
 class Pulse:

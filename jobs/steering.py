@@ -12,9 +12,9 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from jobs import configuration, lifecycle, payloads
-from jobs.errors import Conflict, InvalidRequest, Problem
+from jobs.errors import Conflict, InvalidRequest, NotFound, Problem
 from jobs.limits import GroupKind
-from jobs.models import AuditEntry, GroupRule, QueueConfig
+from jobs.models import AuditEntry, GroupRule, QueueConfig, Worker
 from jobs.payloads import Json
 
 
@@ -35,6 +35,28 @@ def limit(kind: GroupKind, name: str, *, max_running: int | None, per_minute: in
             detail = f"{field} must be from {least} to 1000000, or null for no limit"
             raise InvalidRequest(detail, [Problem(detail=detail, pointer=f"/{field}")])
     return _change(kind, name, {"max_running": max_running, "per_minute": per_minute}, "limit", by)
+
+
+def drain(worker: str, *, by: str) -> Worker:
+    """From its next beat on (within five seconds) the worker takes nothing new; what it runs goes on. Raises `NotFound`."""
+    return _mark(worker, {"draining_at": Now(), "drained_by": by}, "drain", by)
+
+
+def undrain(worker: str, *, by: str) -> Worker:
+    """The worker takes jobs again. Raises `NotFound`."""
+    return _mark(worker, {"draining_at": None, "drained_by": ""}, "undrain", by)
+
+
+def _mark(name: str, values: dict[str, Any], action: str, by: str) -> Worker:
+    with transaction.atomic():
+        worker = Worker.objects.select_for_update().filter(name=name).first() if "\x00" not in name else None
+        if worker is None:
+            raise NotFound(f"there is no worker {payloads.clean_text(name, 64)!r}")
+        before = {"draining": worker.draining_at is not None}
+        Worker.objects.filter(pk=worker.pk).update(**values)
+        AuditEntry.objects.create(actor=by, action=action, subject=name, before=before, after={"draining": action == "drain"})
+    worker.refresh_from_db()
+    return worker
 
 
 def configure(changes: dict[str, Json], *, version: int, by: str) -> QueueConfig:

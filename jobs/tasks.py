@@ -31,16 +31,29 @@ def run_attempt(self: Task[..., None], attempt_id: object = None, *_: object, **
 class _Presence(threading.Thread):
     """Beats for the worker as a whole, from its main process."""
 
-    def __init__(self, *, slots: int, queues: list[str]) -> None:
+    def __init__(self, consumer: Any) -> None:
         super().__init__(name="presence", daemon=True)
         self.leaving = threading.Event()
-        self._slots, self._queues = slots, queues
+        self._consumer, self._drained = consumer, False
+        self._slots = consumer.controller.concurrency
+        self._queues = [queue.name for queue in consumer.task_consumer.queues]
 
     def run(self) -> None:
         while not self.leaving.is_set():
-            self._say(lambda: workers.appear(os.getpid(), slots=self._slots, queues=self._queues))
+            self._say(self._beat)
             self.leaving.wait(workers.BEAT)
         self._say(lambda: workers.leave(os.getpid()))
+
+    def _beat(self) -> None:
+        draining = workers.appear(os.getpid(), slots=self._slots, queues=self._queues)
+        if draining == self._drained:
+            return
+        self._drained = draining
+        pulse.announce_drain(draining=draining)
+        # Doorbells are left to other workers. Queues are changed by the consumer's own thread.
+        change = self._consumer.cancel_task_queue if draining else self._consumer.add_task_queue
+        for queue in self._queues:
+            self._consumer.call_soon(change, queue)
 
     def _say(self, what: Any) -> None:
         try:
@@ -58,8 +71,7 @@ _presence: _Presence | None = None
 @worker_ready.connect
 def _appear(sender: Any, **_: Any) -> None:
     global _presence
-    queues = [queue.name for queue in sender.task_consumer.queues]
-    _presence = _Presence(slots=sender.controller.concurrency, queues=queues)
+    _presence = _Presence(sender)
     _presence.start()
 
 

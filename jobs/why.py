@@ -70,7 +70,7 @@ def _until_its_time(job: Job) -> Why:
 
 
 def _not_started(jobs: Sequence[Job]) -> dict[str, Why]:
-    served = {queue for worker in workers.alive() for queue in worker.queues}
+    served = {queue for worker in workers.alive() if worker.draining_at is None for queue in worker.queues}
     found = {}
     for job in jobs:
         if job.queue in served:

@@ -6,11 +6,13 @@ import socket
 from datetime import timedelta
 from typing import Any
 
+import psutil
 from django.db import connection
 from django.db.models.functions import Now
 
 from jobs.models import Worker
 
+MB = 1024 * 1024
 BEAT = 5.0
 ALIVE_FOR = timedelta(seconds=20)
 # Key of the advisory lock that the leading dispatcher holds: "jobs" in ASCII.
@@ -21,14 +23,24 @@ def name_of_this(pid: int) -> str:
     return f"{socket.gethostname()}:{pid}"
 
 
-def appear(pid: int, *, slots: int, queues: list[str]) -> None:
-    """Say that the worker of process `pid` is there."""
-    common: dict[str, Any] = {"slots": slots, "queues": queues, "beat_at": Now(), "stopped_at": None}
-    Worker.objects.update_or_create(
+def appear(pid: int, *, slots: int, queues: list[str]) -> bool:
+    """Say that the worker of process `pid` is there, and how its host is; true when it shall take nothing new."""
+    memory = psutil.virtual_memory()
+    common: dict[str, Any] = {
+        "slots": slots,
+        "queues": queues,
+        "beat_at": Now(),
+        "stopped_at": None,
+        "memory_mb": (memory.total - memory.available) / MB,
+        "memory_total_mb": memory.total / MB,
+        "cpu_percent": psutil.cpu_percent(),
+    }
+    worker, _ = Worker.objects.update_or_create(
         name=name_of_this(pid),
         defaults=common,
         create_defaults=common | {"host": socket.gethostname(), "pid": pid, "started_at": Now()},
     )
+    return worker.draining_at is not None
 
 
 def leave(pid: int) -> None:

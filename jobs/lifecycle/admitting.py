@@ -22,15 +22,16 @@ _ADMIT = f"""
 WITH still AS MATERIALIZED (
     SELECT 1 FROM jobs_queueconfig WHERE xmin::text || ctid::text = %(config)s FOR SHARE
 ), ready AS MATERIALIZED (
-    SELECT id, rank, attempt_count, queue, memory_mb, cpu_weight, disk_mb, timeout_ms, concurrency_key FROM jobs_job
+    SELECT id, rank, attempt_count, queue, memory_mb, cpu_weight, disk_mb, timeout_ms, concurrency_key, gate_since FROM jobs_job
     WHERE id = ANY(%(ids)s) AND status = 'pending' AND gate = 'open' AND current_attempt_id IS NULL
       AND (SELECT count(*) FROM still) = 1
     FOR NO KEY UPDATE SKIP LOCKED
 ), made AS (
     INSERT INTO jobs_attempt (job_id, number, state, queue, memory_mb, cpu_weight, disk_mb, timeout_ms, admitted_at, rings,
-        worker, error_class, error_category, error_message, traceback, peak_memory_mb, cpu_percent, concurrency_key, rated)
+        ready_at, worker, error_class, error_category, error_message, traceback, peak_memory_mb, cpu_percent, concurrency_key,
+        rated)
     SELECT id, attempt_count + 1, 'admitted', queue, memory_mb, cpu_weight, disk_mb, timeout_ms, now(), 0,
-        '', '', '', '', '', 0, 0, concurrency_key, id = ANY(%(rated)s)
+        gate_since, '', '', '', '', '', 0, 0, concurrency_key, id = ANY(%(rated)s)
     FROM ready ORDER BY rank, id
     RETURNING id, job_id
 ), moved AS (

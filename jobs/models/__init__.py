@@ -1,5 +1,6 @@
 """The rows. What must hold is a named constraint; each index says which query it serves."""
 
+from jobs.models.figures import QueueSample, Rollup, RollupMark, Tally
 from jobs.models.job import Attempt, Dependency, Event, Job, JobMetrics, TaskJob
 from jobs.models.queue import (
     ApiToken,
@@ -23,6 +24,10 @@ __all__ = [
     "Job",
     "JobMetrics",
     "QueueConfig",
+    "QueueSample",
+    "Rollup",
+    "RollupMark",
+    "Tally",
     "TaskJob",
     "Worker",
     "default_operation_timeouts",

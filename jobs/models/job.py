@@ -123,6 +123,12 @@ class Job(models.Model):
             models.Index("run_at", name="job_due", condition=Q(status=Status.PENDING, gate=Gate.TIME)),
             # lifecycle.settle: finished jobs whose dependents wait
             models.Index("id", name="job_unsettled", condition=Q(unsettled=True)),
+            # statistics.oldest_ready_wait
+            models.Index(
+                "gate_since",
+                name="job_ready_since",
+                condition=Q(status=Status.PENDING, gate=Gate.OPEN, current_attempt__isnull=True, kind="task"),
+            ),
             # queries.running and the limits in use
             models.Index("started_at", "id", name="job_running", condition=Q(status=Status.RUNNING)),
             # queries.page: the list, newest first, all or of one status, tool, batch, project
@@ -173,6 +179,7 @@ class Attempt(models.Model):
     concurrency_key = models.CharField(max_length=100, blank=True, default="")
     rated = models.BooleanField(default=False, help_text="Counts for a limit of starts a minute.")
 
+    ready_at = models.DateTimeField(null=True, blank=True, help_text="Since when the job could have started.")
     admitted_at = models.DateTimeField()
     rung_at = models.DateTimeField(null=True, blank=True)
     rings = models.IntegerField(default=0)

@@ -124,6 +124,11 @@ class Worker(models.Model):
     started_at = models.DateTimeField()
     beat_at = models.DateTimeField()
     stopped_at = models.DateTimeField(null=True, blank=True)
+    draining_at = models.DateTimeField(null=True, blank=True, help_text="Since when it takes nothing new.")
+    drained_by = models.CharField(max_length=200, blank=True, default="")
+    memory_mb = models.FloatField(default=0, help_text="In use on its host.")
+    memory_total_mb = models.FloatField(default=0)
+    cpu_percent = models.FloatField(default=0, help_text="Of its host's cores, 100 is all of them busy.")
 
     class Meta:
         indexes = [models.Index("beat_at", name="worker_beat")]  # workers.alive

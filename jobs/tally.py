@@ -1,0 +1,47 @@
+"""How many jobs there are of each kind, without counting them: triggers on jobs_job keep the difference of every change."""
+
+from __future__ import annotations
+
+from django.db import connection
+from django.db.models import QuerySet, Sum
+
+from jobs.models import Tally
+from jobs.states import Gate, Status
+
+
+def by_status() -> dict[str, int]:
+    """Jobs by status, as the reader's snapshot has them; every status is there."""
+    return dict.fromkeys(Status.values, 0) | _sums("status", Tally.objects.all())
+
+
+def by(column: str, *, status: str = "") -> dict[str, int]:
+    """Jobs by tool, operation, priority or project; perhaps of one status only. Empty names are left out."""
+    found = _sums(column, Tally.objects.filter(status=status) if status else Tally.objects.all())
+    return {name: number for name, number in found.items() if name and number}
+
+
+def pending_by_gate() -> dict[str, int]:
+    return dict.fromkeys(Gate.values, 0) | _sums("gate", Tally.objects.filter(status=Status.PENDING))
+
+
+def _sums(column: str, rows: QuerySet[Tally]) -> dict[str, int]:
+    return dict(rows.values_list(column).annotate(number=Sum("n")).order_by())
+
+
+# Rows are only ever added and merged, never changed by two: who comes second finds them gone and waits for nobody.
+_MERGE = """
+WITH gone AS (
+    DELETE FROM jobs_tally WHERE NOT kept RETURNING status, gate, tool, operation, priority, project, n
+), sums AS (
+    SELECT status, gate, tool, operation, priority, project, sum(n) AS n FROM gone GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(n) <> 0
+)
+INSERT INTO jobs_tally (status, gate, tool, operation, priority, project, kept, n)
+SELECT status, gate, tool, operation, priority, project, TRUE, n FROM sums
+ON CONFLICT (status, gate, tool, operation, priority, project) WHERE kept DO UPDATE SET n = jobs_tally.n + EXCLUDED.n
+"""
+
+
+def merge() -> None:
+    """Add the differences up, so that reading them stays cheap."""
+    with connection.cursor() as cursor:
+        cursor.execute(_MERGE)
