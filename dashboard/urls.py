@@ -3,10 +3,11 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from dashboard.views import job, jobs, overview, submit
+from dashboard.views import errors, job, jobs, overview, queue, statistics, submit, workers
 
 urlpatterns = [
     path("", overview.page, name="overview"),
+    path("charts.json", overview.charts, name="charts"),
     path("jobs/", jobs.page, name="jobs"),
     path("jobs/rows/", jobs.rows, name="rows"),
     path("jobs/<str:job_id>/", job.page, name="job"),
@@ -16,6 +17,15 @@ urlpatterns = [
     path("jobs/<str:job_id>/retry/", job.retry, name="job_retry"),
     path("jobs/<str:job_id>/pause/", job.pause, name="job_pause"),
     path("jobs/<str:job_id>/resume/", job.resume, name="job_resume"),
+    path("queue/", queue.page, name="queue"),
+    path("queue/pause/", queue.pause, name="queue_pause"),
+    path("queue/resume/", queue.resume, name="queue_resume"),
+    path("queue/limit/", queue.limit, name="queue_limit"),
+    path("queue/configuration/", queue.configure, name="queue_configure"),
+    path("errors/", errors.page, name="errors"),
+    path("statistics/", statistics.page, name="statistics"),
+    path("workers/", workers.page, name="workers"),
+    path("workers/<path:name>/drain/", workers.drain, name="worker_drain"),
     path("submit/", submit.page, name="submit"),
     path("sign-in/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("sign-out/", LogoutView.as_view(), name="logout"),

@@ -5,17 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import time
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from django.db.models import Count, DurationField, ExpressionWrapper, Min, Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.expressions import CombinedExpression, RawSQL
-from django.db.models.functions import Now
 from django.utils.dateparse import parse_datetime
 
-from jobs import configuration, tally, workers
+from jobs import tally
+from jobs.briefly import briefly
 from jobs.errors import InvalidRequest, NotFound, Problem
 from jobs.events import Delta, delta_of
 from jobs.models import Attempt, Dependency, Event, Job
@@ -27,7 +26,7 @@ from jobs.why import why_pending as why_pending
 
 PAYLOADS = ("params", "result", "diagnostics", "metadata")
 MOST = 100
-# The rail's counts are shared by all who look at this process; seconds.
+# The rail's counts hold for so many seconds.
 COUNTS_FOR = 2.0
 MOST_CHANGED = 500
 
@@ -40,19 +39,6 @@ class Page:
     next_cursor: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Overview:
-    """What is wrong, or that nothing is. `level` is good, busy or bad."""
-
-    level: str
-    verdict: str
-    workers: int
-    slots: int
-    ready: int
-    oldest_wait: timedelta | None
-    failed_lately: int
-
-
 def find(job_id: str) -> Job:
     """Raises `NotFound`."""
     job = None if "\x00" in job_id else Job.objects.filter(pk=job_id).first()
@@ -62,8 +48,9 @@ def find(job_id: str) -> Job:
 
 
 def light() -> QuerySet[Job]:
-    """Jobs without their payloads, and with the beginning of their params as `params_line`."""
-    return Job.objects.defer(*PAYLOADS).annotate(params_line=RawSQL("left(jobs_job.params::text, 160)", []))
+    """Jobs without their payloads, with the beginning of their params as `params_line`, and with the `worker` they run on."""
+    line = RawSQL("left(jobs_job.params::text, 160)", [])
+    return Job.objects.defer(*PAYLOADS).annotate(params_line=line, worker=F("current_attempt__worker"))
 
 
 def page(
@@ -115,17 +102,10 @@ def _bad(name: str, detail: str) -> InvalidRequest:
     return InvalidRequest(detail, [Problem(detail=detail, pointer=f"/{name}")])
 
 
-_counted: tuple[float, dict[str, int]] = (0.0, {})
-
-
+@briefly(COUNTS_FOR)
 def counts() -> dict[str, int]:
-    """Jobs by status; every status is there. Exact, from the kept tally; at most one query in two seconds for this process."""
-    global _counted
-    taken, kept = _counted
-    if time.monotonic() - taken > COUNTS_FOR or not kept:
-        kept = tally.by_status()
-        _counted = (time.monotonic(), kept)
-    return kept
+    """Jobs by status; every status is there. Exact, from the kept tally."""
+    return tally.by_status()
 
 
 def rows(ids: Collection[str]) -> list[Job]:
@@ -137,6 +117,18 @@ def rows(ids: Collection[str]) -> list[Job]:
 def running(most: int = 20) -> list[Job]:
     """What runs now, longest first."""
     return list(light().filter(status=Status.RUNNING).order_by("started_at", "id")[:most])
+
+
+def holders(most: int = 500) -> list[Attempt]:
+    """Attempts that hold a slot now, with their jobs; those that hold it longest first."""
+    live = Attempt.objects.filter(state__in=LIVE_ATTEMPT).select_related("job").defer(*_of("job"), "traceback")
+    return list(live.order_by("id")[:most])
+
+
+def next_in_line(most: int = 25) -> list[Job]:
+    """Ready jobs in the exact order in which they are looked at for a slot."""
+    ready = light().filter(status=Status.PENDING, gate=Gate.OPEN, current_attempt=None, kind=Job.Kind.TASK)
+    return list(ready.order_by("rank", "id")[:most])
 
 
 def latest(status: str, most: int = 8) -> list[Job]:
@@ -181,37 +173,3 @@ def changed_since(moment: datetime | CombinedExpression) -> list[Delta]:
     ids = list(dict.fromkeys(moved))[:MOST_CHANGED]
     jobs = Job.objects.defer(*PAYLOADS).filter(Q(pk__in=ids) | Q(status=Status.RUNNING))[: 2 * MOST_CHANGED]
     return [delta_of(job) for job in jobs]
-
-
-def overview() -> Overview:
-    """The verdict of the first page. A fixed few queries."""
-    alive = workers.alive()
-    limit = configuration.limits().max_concurrent
-    ready = Job.objects.filter(status=Status.PENDING, gate=Gate.OPEN, current_attempt=None)
-    age = ExpressionWrapper(Now() - Min("gate_since"), output_field=DurationField())
-    waiting = ready.aggregate(number=Count("pk"), oldest=age)
-    busy = Attempt.objects.filter(state__in=LIVE_ATTEMPT).count()
-    failed = Job.objects.filter(status=Status.FAILED, finished_at__gt=Now() - timedelta(hours=1)).count()
-    oldest = waiting["oldest"]
-    level, verdict = _verdict(len(alive), busy, waiting["number"], oldest, dispatching=workers.dispatcher_alive())
-    return Overview(
-        level=level,
-        verdict=verdict,
-        workers=len(alive),
-        slots=limit,
-        ready=waiting["number"],
-        oldest_wait=oldest,
-        failed_lately=failed,
-    )
-
-
-def _verdict(alive: int, busy: int, ready: int, oldest: timedelta | None, *, dispatching: bool) -> tuple[str, str]:
-    wait = f"oldest wait {round(oldest.total_seconds())} s" if oldest else "nothing waits"
-    if not dispatching:
-        return "bad", "No dispatcher is running: jobs are taken in, but none will start. Start `manage.py dispatcher`."
-    if not alive:
-        return "bad", "No worker is running: jobs are taken in, but none will run. Start a Celery worker."
-    people = f"{alive} worker{'s' if alive != 1 else ''}, {busy} running"
-    if oldest and oldest > timedelta(minutes=10):
-        return "busy", f"Busy: {people}, {ready} ready and waiting, {wait}."
-    return "good", f"Healthy: {people}, {wait}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import psutil
@@ -50,6 +50,15 @@ def leave(pid: int) -> None:
 def alive() -> list[Worker]:
     """Workers that gave a sign of life lately, by the database clock."""
     return list(Worker.objects.filter(stopped_at=None, beat_at__gt=Now() - ALIVE_FOR).order_by("name"))
+
+
+def lately() -> list[Worker]:
+    """Everyone who was there in the last day, who is there now first."""
+    return list(Worker.objects.filter(beat_at__gt=Now() - timedelta(days=1)).order_by("stopped_at", "-beat_at", "name")[:200])
+
+
+def is_alive(worker: Worker, now: datetime) -> bool:
+    return worker.stopped_at is None and now - worker.beat_at < ALIVE_FOR
 
 
 def lead() -> bool:

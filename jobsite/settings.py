@@ -87,6 +87,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "dashboard.rail.rail",
             ],
         },
     },
@@ -181,6 +182,9 @@ STATICFILES_DIRS = [
         (f"vendor/{name}", _NODE / folder)
         for name, folder in {
             "tabler/css": "@tabler/core/dist/css",
+            "uplot": "uplot/dist",
+            "inter": "@fontsource-variable/inter/files",
+            "jetbrains-mono": "@fontsource-variable/jetbrains-mono/files",
         }.items()
         if (_NODE / folder).is_dir()
     ),

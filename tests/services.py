@@ -7,6 +7,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
+
+from jobs import briefly
 from jobsite.embedded import Embedded, endpoints
 
 
@@ -24,6 +27,12 @@ def _start() -> Embedded | None:
 
 # On import, because pytest-django reads the settings in the first hook that any plugin could use.
 _embedded = _start()
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered() -> None:
+    """What a page may show for some seconds is not shown to the next test."""
+    briefly.forget()
 
 
 def pytest_unconfigure() -> None:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django import template
+from django.utils import timezone
 
 register = template.Library()
 
@@ -19,6 +20,8 @@ def duration(value: timedelta | float | None) -> str:
     if value is None:
         return ""
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if 0 < seconds < 0.095:
+        return f"{max(1, seconds * 1000):.0f} ms"
     if seconds < 10:
         return f"{max(seconds, 0):.1f} s"
     whole = round(seconds)
@@ -36,6 +39,60 @@ def since(later: datetime | None, earlier: datetime | None) -> str:
 
 
 @register.filter
+def ago(moment: datetime | None) -> str:
+    """How long ago it was, as the server's clock has it."""
+    return since(timezone.now(), moment)
+
+
+@register.filter
+def measure(value: float | None, unit: str) -> str:
+    """A figure with its unit: s for times, % for shares, nothing for counts; "–" where nothing is known."""
+    if value is None:
+        return "–"
+    if unit == "s":
+        return duration(value)
+    return f"{value:.0f} %" if unit == "%" else number(value)
+
+
+@register.filter
+def number(value: float | None) -> str:
+    """At most one decimal, and thousands apart: "12", "0.5", "1 234 567" (with narrow spaces)."""
+    if value is None:
+        return "–"
+    text = f"{value:,.0f}" if abs(value) >= 100 or value == round(value) else f"{value:,.1f}"
+    return text.replace(",", "\u202f")
+
+
+@register.filter
+def memory(megabytes: float | None) -> str:
+    """As people say it: "640 MB", "1.2 GB"."""
+    if megabytes is None:
+        return "–"
+    return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1024:.1f} GB"
+
+
+@register.filter
+def change(now: float | None, before: float | None) -> float | None:
+    """By how much, as a share: 0.25 is a quarter more; None where one is missing or the difference is noise."""
+    if not before or now is None:
+        return None
+    share = now / before - 1
+    return share if abs(share) >= 0.05 else None
+
+
+@register.filter
+def size(share: float) -> str:
+    """A change without its direction: 25 %, 3 times."""
+    return f"{abs(share):.0%}".replace("%", " %") if share < 2 else f"{share + 1:.0f} times"
+
+
+@register.filter
+def tone(share: float, good: str) -> str:
+    """The status whose colour says whether the change is a good one; `good` is more or less."""
+    return "completed" if (share > 0) == (good == "more") else "failed"
+
+
+@register.filter
 def millis(moment: datetime | None) -> str:
     """Epoch milliseconds, for clocks that tick in the browser."""
     return "" if moment is None else str(round(moment.timestamp() * 1000))
@@ -49,5 +106,6 @@ def as_json(value: Any) -> str:
 
 
 @register.filter
-def get(mapping: dict[str, Any], key: str) -> Any:
-    return mapping.get(key)
+def get(mapping: dict[Any, Any] | None, key: str | int) -> Any:
+    """None where there is no mapping either: a template asks on through what is missing."""
+    return mapping.get(key) if isinstance(mapping, dict) else None

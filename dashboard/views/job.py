@@ -44,7 +44,7 @@ def _context(job: Job) -> dict[str, Any]:
 
 @require_safe
 def page(request: HttpRequest, job_id: str) -> HttpResponse:
-    return render(request, "dashboard/job.html", _context(_found(job_id)) | {"counts": queries.counts()})
+    return render(request, "dashboard/job.html", _context(_found(job_id)))
 
 
 @require_safe

@@ -34,7 +34,6 @@ def page(request: HttpRequest) -> HttpResponse:
         "chosen": chosen,
         "older": older,
         "first_page": not request.GET.get("cursor"),
-        "counts": queries.counts(),
         "statuses": Status.choices,
         "tools": tools.every(),
     }

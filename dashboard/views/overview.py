@@ -1,22 +1,82 @@
-"""The first page: what is wrong?"""
+"""The first page: what is wrong? And the data of its charts, for a page that stays open."""
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from jobs import queries
-from jobs.states import Status
+from dashboard.charts import Spark, as_data, charts_of, spark
+from dashboard.refresh import Facts, shared
+from jobs import queries, trends, troubles
+from jobs.trends import RANGES, Course
+
+
+def _range(request: HttpRequest) -> str:
+    wanted = request.GET.get("range", "")
+    return wanted if wanted in RANGES else "hour"
 
 
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
-    context = {
-        "overview": queries.overview(),
-        "running": queries.running(),
-        "failed": queries.latest(Status.FAILED, 5),
-        "completed": queries.latest(Status.COMPLETED, 5),
-        "counts": queries.counts(),
+    course = trends.course(_range(request))
+    charts = charts_of(course)
+    context: dict[str, Any] = _facts(request) | {
+        "tiles": Tiles.of(trends.course("hour")),
+        "charts": charts,
+        "data": as_data(charts),
+        "range": course.range,
+        "ranges": RANGES.values(),
     }
     return render(request, "dashboard/overview.html", context)
+
+
+def _read() -> Facts:
+    return {
+        "standing": troubles.standing(),
+        "stalled": troubles.stalled(),
+        "dead": troubles.dead_workers(),
+        "running": queries.running(),
+    }
+
+
+_facts = shared(_read)
+
+
+@require_safe
+@never_cache
+def charts(request: HttpRequest) -> JsonResponse:
+    """The charts of a range as they are now. All open pages of this process share one answer for some seconds."""
+    return JsonResponse(as_data(charts_of(trends.course(_range(request)))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiles:
+    """The figures of the last hour, each with a little line."""
+
+    completed: int
+    completed_line: Spark | None
+    failed: int
+    failed_line: Spark | None
+    wait: float | None
+    wait_line: Spark | None
+    ready_line: Spark | None
+    running_line: Spark | None
+
+    @classmethod
+    def of(cls, course: Course) -> Tiles:
+        waits = course.wait[90]
+        return cls(
+            completed=sum(course.counts["completed"]),
+            completed_line=spark(course.counts["completed"], points=60),
+            failed=sum(course.counts["failed"]),
+            failed_line=spark(course.counts["failed"], points=60),
+            wait=next((wait for wait in reversed(waits) if wait is not None), None),
+            wait_line=spark(waits, points=60),
+            ready_line=spark(course.queue["ready"], points=60),
+            running_line=spark(course.queue["running"], points=60),
+        )

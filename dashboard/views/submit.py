@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from dashboard.forms import SubmitForm, example_params
-from jobs import lifecycle, queries, tools
+from jobs import lifecycle, tools
 from jobs.errors import Refused
 from jobs.lifecycle import Submission
 
@@ -29,5 +29,5 @@ def page(request: HttpRequest) -> HttpResponse:
         else:
             return redirect("job", job_id=made.pk)
     fields = tool.params.model_json_schema().get("properties", {}) if tool else {}
-    context = {"form": form, "tool": tool, "tools": known.values(), "fields": fields, "counts": queries.counts()}
+    context = {"form": form, "tool": tool, "tools": known.values(), "fields": fields}
     return render(request, "dashboard/submit.html", context, status=422 if form.errors else 200)

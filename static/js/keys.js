@@ -1,7 +1,6 @@
 // The keyboard, for who prefers it.
 export function startKeys() {
   let pending = "";
-  const goto = { o: "/", j: "/jobs/", s: "/submit/" };
   document.addEventListener("keydown", (event) => {
     const target = event.target;
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -9,27 +8,36 @@ export function startKeys() {
     const key = event.key;
     if (pending === "g") {
       pending = "";
-      const address = goto[/** @type {keyof typeof goto} */ (key)];
-      if (address) location.assign(address);
+      click(`[data-go="${CSS.escape(key)}"]`);
       return;
     }
     pending = key === "g" ? "g" : "";
     if (act(key)) event.preventDefault();
   });
+  const button = document.querySelector("[data-keys]");
+  if (button instanceof HTMLElement) button.hidden = false;
+  button?.addEventListener("click", show);
 }
 
 /** @param {string} key */
 function act(key) {
-  if (key === "/") return focus("[data-search]");
-  if (key === "?") {
-    const dialog = document.querySelector("#keys");
-    if (dialog instanceof HTMLDialogElement) dialog.showModal();
-    return true;
-  }
+  if (key === "/") return search();
+  if (key === "?") return show();
   if (key === "p") return click(".live");
   if (key === "c" || key === "r") return focus(`[data-key="${key}"]`);
   if (key === "j" || key === "k") return move(key === "j" ? 1 : -1);
   return false;
+}
+
+function show() {
+  const dialog = document.querySelector("#keys");
+  if (dialog instanceof HTMLDialogElement) dialog.showModal();
+  return true;
+}
+
+/** On a page without a search, the list of jobs is where one searches. */
+function search() {
+  return focus("[data-search]") || click('[data-go="j"]');
 }
 
 /** @param {string} selector */
@@ -48,7 +56,7 @@ function click(selector) {
 
 /** @param {number} by */
 function move(by) {
-  const links = [...document.querySelectorAll("tr[data-job] a.name")];
+  const links = [...document.querySelectorAll("tr[data-job] a.name, .rows a.name, table.plain a.name")];
   const at = links.indexOf(/** @type {Element} */ (document.activeElement));
   const next = links[at < 0 ? 0 : Math.min(Math.max(at + by, 0), links.length - 1)];
   if (next instanceof HTMLElement) next.focus();

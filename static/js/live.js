@@ -1,5 +1,8 @@
 // The socket: says what this page shows, hands on what changes, and heals itself after a gap.
 
+import { noteFailures } from "./favicon.js";
+import { refreshSoon } from "./refresh.js";
+
 /** @typedef {import("./draw.js").Delta} Delta */
 /** @typedef {{topic: string, ids: () => string[], show: (deltas: Delta[]) => void}} Part */
 
@@ -53,6 +56,8 @@ export function connect(part) {
       heard = Date.now();
       number = message.n;
       part.show(message.jobs);
+      noteFailures(message.jobs);
+      refreshSoon(message.jobs);
     };
     socket.onclose = (event) => {
       socket = null;

@@ -1,23 +1,25 @@
-// System, light, dark: one button goes round.
-const looks = ["system", "light", "dark"];
+// System, light, dark: three buttons, of which one is pressed.
 
 export function startLook() {
-  const button = document.querySelector("[data-theme-toggle]");
-  const name = document.querySelector("[data-theme-name]");
-  if (!button || !name) return;
+  const group = document.querySelector("[data-looks]");
+  if (!(group instanceof HTMLElement)) return;
+  const buttons = [...group.querySelectorAll("button")];
   const media = matchMedia("(prefers-color-scheme: dark)");
   const show = () => {
     const look = localStorage.getItem("look") ?? "system";
     const dark = look === "system" ? media.matches : look === "dark";
     document.documentElement.setAttribute("data-bs-theme", dark ? "dark" : "light");
-    name.textContent = look;
+    for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.look === look));
+    document.dispatchEvent(new Event("look"));
   };
-  button.addEventListener("click", () => {
-    const next = looks[(looks.indexOf(localStorage.getItem("look") ?? "system") + 1) % looks.length];
-    if (next === "system") localStorage.removeItem("look");
-    else localStorage.setItem("look", next);
+  group.addEventListener("click", (event) => {
+    const button = event.target instanceof Element ? event.target.closest("button") : null;
+    if (!button) return;
+    if (button.dataset.look === "system") localStorage.removeItem("look");
+    else localStorage.setItem("look", button.dataset.look ?? "");
     show();
   });
   media.addEventListener("change", show);
+  group.hidden = false;
   show();
 }

@@ -1,17 +1,22 @@
 // What every page does; each behaviour is a file of its own.
 import { startClocks } from "./clocks.js";
 import { startCopy } from "./copy.js";
+import { startFavicon } from "./favicon.js";
 import { startJob } from "./job.js";
 import { startKeys } from "./keys.js";
 import { connect } from "./live.js";
 import { startLook } from "./look.js";
+import { refreshed, startRefresh } from "./refresh.js";
 import { startRows } from "./rows.js";
 
 startLook();
 startCopy();
+startFavicon();
 startClocks();
 startKeys();
+startRefresh();
 const list = startRows();
 const job = startJob();
-const part = job ?? list;
+// Pages without rows listen too: what moved tells them to draw anew.
+const part = job ?? list ?? refreshed();
 if (part) connect(part);

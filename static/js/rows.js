@@ -101,7 +101,9 @@ async function insert(bodies, ids) {
       const delta = { id: row.dataset.job ?? "", v: /** @type {[number, number]} */ ([0, 0]), status: row.dataset.status };
       const tool = row.querySelector("a.name")?.textContent ?? undefined;
       if (!wants(body, { ...delta, tool }) || has(body, delta.id)) continue;
-      body.prepend(document.importNode(row, true));
+      const fresh = document.importNode(row, true);
+      fresh.classList.add("flash");
+      body.prepend(fresh);
       for (const extra of rowsOf(body).slice(MOST_ROWS)) extra.remove();
     }
   }

@@ -1,0 +1,67 @@
+"""What the rail of every page shows: the places, the counts of jobs, and how much failed lately."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from django.contrib.auth.models import AnonymousUser, User
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from jobs import queries, trends
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """One entry. `key` is pressed after `g`; who lacks `permission` does not see it."""
+
+    name: str
+    title: str | Promise
+    key: str = ""
+    permission: str = ""
+
+    @property
+    def address(self) -> str:
+        return reverse(self.name if self.name != "admin" else "admin:index")
+
+
+PLACES = (
+    Place(name="overview", title=_("Overview"), key="o"),
+    Place(name="jobs", title=_("Jobs"), key="j"),
+    Place(name="queue", title=_("Queue"), key="q"),
+    Place(name="errors", title=_("Errors"), key="e"),
+    Place(name="statistics", title=_("Statistics"), key="s"),
+    Place(name="workers", title=_("Workers"), key="w"),
+)
+
+
+ADMIN = Place(name="admin", title=_("Admin"))
+
+
+class Rail:
+    """Asks nothing before a template does."""
+
+    def __init__(self, user: User | AnonymousUser) -> None:
+        self._user = user
+
+    @cached_property
+    def places(self) -> list[Place]:
+        found = [place for place in PLACES if not place.permission or self._user.has_perm(place.permission)]
+        return [*found, ADMIN] if self._user.is_staff else found
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        return queries.counts()
+
+    @cached_property
+    def failures(self) -> int:
+        return trends.failed_lately()
+
+
+def rail(request: HttpRequest) -> dict[str, Rail]:
+    """A context processor. Who is not signed in has no rail."""
+    user = getattr(request, "user", None)
+    return {"rail": Rail(user)} if user is not None and user.is_authenticated else {}
