@@ -70,6 +70,8 @@ class Refused(Exception):
 
     detail: str
     problems: list[Problem] = field(default_factory=list)
+    # Of several things that were asked for at once, the one that is at fault; from 0.
+    place: int | None = None
 
     code: ClassVar[str] = "refused"
     title: ClassVar[str] = "The request was refused"
@@ -112,7 +114,7 @@ class DuplicateId(Refused):
 
 
 class NotFound(Refused):
-    code, title, http_status = "not-found", "There is no such job", 404
+    code, title, http_status = "not-found", "It does not exist", 404
 
 
 class IllegalMove(Refused):

@@ -10,8 +10,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from jobs import polling
-from jobs.errors import NotFound
 from jobs.models import Job
+from jobs.sight import EVERYTHING, Sight, unseen
 from jobs.states import Status
 
 
@@ -23,14 +23,14 @@ class Seen:
     wait_ms: int | None
 
 
-def look(job_id: str) -> Seen:
+def look(job_id: str, sight: Sight = EVERYTHING) -> Seen:
     """One query, and one small write when the look counts; a poller that comes too early writes nothing.
 
     Raises `NotFound`. Looks are no state of the job: they neither raise its version nor make an event.
     """
-    job = Job.objects.defer("params", "result").filter(id=job_id).first()
+    job = sight.of(Job.objects.defer("params", "result").filter(id=job_id)).first()
     if job is None:
-        raise NotFound(f"there is no job {job_id!r}")
+        raise unseen(job_id)
     now = timezone.now()
     seen = polling.look(
         job.status, looks=job.looks, since_last_ms=_millis_since(job.last_look_at, now), remaining=_remaining(job, now)

@@ -49,10 +49,10 @@ def _fault(value: Json, depth: int, pointer: str) -> Problem | None:
 def _item_fault(key: object, value: Json, depth: int, pointer: str) -> Problem | None:
     if not isinstance(key, str):
         return Problem(detail="an object's keys must be text", pointer=pointer)
-    return _text_fault(key, pointer) or _fault(value, depth + 1, f"{pointer}/{_escaped(key[:80])}")
+    return _text_fault(key, pointer) or _fault(value, depth + 1, f"{pointer}/{escaped(key[:80])}")
 
 
-def _escaped(key: str) -> str:
+def escaped(key: str) -> str:
     """As a part of a JSON pointer (RFC 6901)."""
     return key.replace("~", "~0").replace("/", "~1")
 
@@ -95,6 +95,15 @@ def storable(value: Json, *, max_bytes: int) -> tuple[Json, bool]:
     if len(text.encode()) <= max_bytes:
         return cleaned, changed
     return {"truncated": True, "bytes": len(text.encode()), "preview": text[: max_bytes // 8]}, True
+
+
+def canonical(value: Json) -> str:
+    """The same text for the same value: keys sorted, no blanks."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+
+def loads(text: str) -> Json:
+    return json.loads(text)
 
 
 def clean_text(text: str, limit: int | None = None) -> str:

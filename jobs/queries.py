@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import F, Q, QuerySet
-from django.db.models.expressions import CombinedExpression, RawSQL
-from django.utils.dateparse import parse_datetime
+from django.db.models import Q
+from django.db.models.expressions import CombinedExpression
 
 from jobs import tally
 from jobs.briefly import briefly
-from jobs.errors import InvalidRequest, NotFound, Problem
+from jobs.errors import NotFound
 from jobs.events import Delta, delta_of
+from jobs.listing import MOST, PAYLOADS, light
+from jobs.listing import Page as Page
+from jobs.listing import page as page
 from jobs.models import Attempt, Dependency, Event, Job
 from jobs.payloads import clean_text
 from jobs.states import LIVE_ATTEMPT, Gate, Status
@@ -24,19 +23,9 @@ from jobs.why import Why as Why
 from jobs.why import why_all as why_all
 from jobs.why import why_pending as why_pending
 
-PAYLOADS = ("params", "result", "diagnostics", "metadata")
-MOST = 100
 # The rail's counts hold for so many seconds.
 COUNTS_FOR = 2.0
 MOST_CHANGED = 500
-
-
-@dataclass(frozen=True, kw_only=True)
-class Page:
-    """Some jobs, newest first. `next_cursor` is "" on the last page."""
-
-    jobs: list[Job]
-    next_cursor: str
 
 
 def find(job_id: str) -> Job:
@@ -45,61 +34,6 @@ def find(job_id: str) -> Job:
     if job is None:
         raise NotFound(f"there is no job {clean_text(job_id, 64)!r}")
     return job
-
-
-def light() -> QuerySet[Job]:
-    """Jobs without their payloads, with the beginning of their params as `params_line`, and with the `worker` they run on."""
-    line = RawSQL("left(jobs_job.params::text, 160)", [])
-    return Job.objects.defer(*PAYLOADS).annotate(params_line=line, worker=F("current_attempt__worker"))
-
-
-def page(
-    *,
-    status: str = "",
-    tool: str = "",
-    batch: str = "",
-    project: str = "",
-    search: str = "",
-    cursor: str = "",
-    size: int = 50,
-) -> Page:
-    """One keyset page. Raises `InvalidRequest` for a cursor that is not one of ours, or an unknown status."""
-    size = max(1, min(size, MOST))
-    rows = light().order_by("-created_at", "-id")
-    if status and status not in Status.values:
-        raise _bad("status", f"there is no status {clean_text(status, 30)!r}; there are {', '.join(Status.values)}")
-    for name, value in {"status": status, "tool": tool, "batch": batch, "project": project}.items():
-        if value:
-            rows = rows.filter(**{name: clean_text(value, 100)})
-    if search:
-        text = clean_text(search.strip(), 100)
-        rows = rows.filter(Q(pk__startswith=text) | Q(tool__startswith=text) | Q(batch=text) | Q(project=text))
-    if cursor:
-        at, job_id = _read_cursor(cursor)
-        # As a row comparison, which the index job_newest answers by itself.
-        rows = rows.filter(Q(created_at__lt=at) | Q(created_at=at, pk__lt=job_id), created_at__lte=at)
-    found = list(rows[: size + 1])
-    last = found[size - 1] if len(found) > size else None
-    return Page(jobs=found[:size], next_cursor=_cursor_of(last) if last else "")
-
-
-def _cursor_of(job: Job) -> str:
-    return base64.urlsafe_b64encode(json.dumps([job.created_at.isoformat(), job.pk]).encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, str]:
-    try:
-        at, job_id = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
-        moment = parse_datetime(at)
-    except (binascii.Error, ValueError, TypeError):
-        moment, job_id = None, ""
-    if moment is None or moment.tzinfo is None or not isinstance(job_id, str) or "\x00" in job_id:
-        raise _bad("cursor", "the cursor is not one that this list gave; begin again without it")
-    return moment, job_id
-
-
-def _bad(name: str, detail: str) -> InvalidRequest:
-    return InvalidRequest(detail, [Problem(detail=detail, pointer=f"/{name}")])
 
 
 @briefly(COUNTS_FOR)

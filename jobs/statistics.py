@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from jobs.errors import NotFound
 from jobs.models import Job, JobMetrics
+from jobs.sight import EVERYTHING, Sight
 from jobs.states import ACTIVE, Gate, Operation, Priority, Status
 
 Row = Mapping[str, Any]
@@ -64,11 +65,11 @@ class Statistics:
     by_operation: dict[str, OperationStatistics] = field(default_factory=dict)
 
 
-def queue_status() -> QueueStatus:
+def queue_status(sight: Sight = EVERYTHING) -> QueueStatus:
     """Two queries: the active jobs by kind, and how many jobs there are."""
     waited = ExpressionWrapper(Now() - F("created_at"), output_field=DurationField())
     rows = list(
-        Job.objects.filter(status__in=ACTIVE)
+        sight.of(Job.objects.filter(status__in=ACTIVE))
         .values("status", "priority", "operation")
         .annotate(jobs=Count("id"), waited=Sum(waited), longest=Max(waited))
         .order_by()
@@ -79,7 +80,7 @@ def queue_status() -> QueueStatus:
     return QueueStatus(
         queue_length=length,
         running=sum(row["jobs"] for row in rows if row["status"] == Status.RUNNING),
-        total=Job.objects.count(),
+        total=sight.of(Job.objects.all()).count(),
         by_priority=_counted(pending, "priority", Priority.values),
         by_operation=_counted(pending, "operation", Operation.values),
         average_wait=waits / MS / length if length else 0.0,
@@ -94,10 +95,11 @@ def oldest_ready_wait() -> timedelta:
     return waited or timedelta()
 
 
-def statistics() -> Statistics:
+def statistics(sight: Sight = EVERYTHING) -> Statistics:
     """One query: sums by status and operation, from which every total and average follows."""
     rows = list(
-        Job.objects.values("status", "operation")
+        sight.of(Job.objects.all())
+        .values("status", "operation")
         .annotate(
             jobs=Count("id"),
             timed=Count("metrics__duration_ms"),

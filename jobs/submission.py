@@ -16,13 +16,13 @@ from django.conf import settings
 from django.db.models import TextChoices
 from pydantic import BaseModel
 
-from jobs import payloads, tools
+from jobs import catalog, payloads
 from jobs.errors import InvalidRequest, Problem
 from jobs.limits import Limits, Resources
 from jobs.models import Job
 from jobs.payloads import Json
 from jobs.states import DependencyPolicy, Operation, Priority
-from jobs.tools import Tool
+from jobs.tools import STANDARD, Tool
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -53,6 +53,8 @@ class Submission:
     metadata: dict[str, Json] = field(default_factory=dict)
     run_at: datetime | None = None
     deduplicate: bool | None = None
+    # Run and reported by the tool itself, not scheduled by us.
+    standard: bool = False
     dependency_policy: str | None = None
 
 
@@ -64,7 +66,7 @@ def new_id(tool: str) -> str:
 
 def prepare(wanted: Submission, limits: Limits) -> Job:
     """An unsaved Job with everything but its times, rank and gate. Raises a `Refused`."""
-    tool = tools.get(wanted.tool)
+    tool = _tool_of(wanted)
     payloads.check(wanted.params, what="params", max_bytes=settings.MAX_PAYLOAD)
     payloads.check(wanted.metadata, what="metadata", max_bytes=64 * 1024)
     params = tool.validate(wanted.params)
@@ -75,12 +77,12 @@ def prepare(wanted: Submission, limits: Limits) -> Job:
     operation = _choice(Operation, wanted.operation, "operationType") or tool.operation
     return Job(
         id=_checked_id(wanted.id) if wanted.id is not None else new_id(tool.name),
-        kind=Job.Kind.TASK,
+        kind=Job.Kind.STANDARD if wanted.standard else Job.Kind.TASK,
         tool=tool.name,
         params=wanted.params,
         operation=operation,
         priority=_choice(Priority, wanted.priority, "priority") or tool.priority,
-        queue=tool.queue,
+        queue=STANDARD if wanted.standard else tool.queue,
         memory_mb=needs.memory_mb,
         cpu_weight=needs.cpu_weight,
         disk_mb=needs.disk_mb,
@@ -100,6 +102,43 @@ def prepare(wanted: Submission, limits: Limits) -> Job:
         metadata=wanted.metadata,
         run_at=wanted.run_at,
     )
+
+
+def _tool_of(wanted: Submission) -> Tool:
+    """A standard job may be of a tool that nobody registered: whoever hands it in runs it."""
+    if wanted.standard:
+        return catalog.find(wanted.tool) or catalog.unregistered(wanted.tool)
+    return catalog.get(wanted.tool)
+
+
+def copy_of(job: Job) -> Submission:
+    """A request for the same work under the same conditions; not for the same time, and after no other jobs."""
+    return Submission(
+        tool=job.tool,
+        params=job.params,
+        priority=job.priority,
+        operation=job.operation or None,
+        timeout_ms=job.timeout_ms,
+        max_retries=job.max_retries,
+        resources=Resources(memory_mb=job.memory_mb, cpu_weight=job.cpu_weight, disk_mb=job.disk_mb),
+        estimated_ms=job.estimated_ms,
+        task_id=job.task_id,
+        project=job.project,
+        batch=job.batch,
+        concurrency_key=job.concurrency_key,
+        concurrency_limit=job.concurrency_limit or 1,
+        metadata=job.metadata,
+        standard=job.kind == Job.Kind.STANDARD,
+        dependency_policy=job.dependency_policy,
+    )
+
+
+def revised(job: Job, params: dict[str, Json]) -> tuple[dict[str, Json], str]:
+    """Other params for a job that is there: (params, fingerprint), checked as on the first day. Raises a `Refused`."""
+    tool = _tool_of(copy_of(job))
+    payloads.check(params, what="params", max_bytes=settings.MAX_PAYLOAD)
+    checked = tool.validate(params)
+    return params, _fingerprint(tool.name, checked) if job.fingerprint else ""
 
 
 def _is_deduplicated(wanted: Submission, tool: Tool) -> bool:

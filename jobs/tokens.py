@@ -14,9 +14,10 @@ from django.utils import timezone
 
 from jobs.errors import NotFound, Problem, Refused
 from jobs.models import ApiToken
+from jobs.sight import EVERYTHING, Sight
 
-READ, SUBMIT, CONTROL, ADMIN = "jobs:read", "jobs:submit", "jobs:control", "admin"
-SCOPES = (READ, SUBMIT, CONTROL, ADMIN)
+READ, SUBMIT, REPORT, CONTROL, ADMIN = "jobs:read", "jobs:submit", "jobs:report", "jobs:control", "admin"
+SCOPES = (READ, SUBMIT, REPORT, CONTROL, ADMIN)
 DEFAULT_SCOPES = (READ, SUBMIT, CONTROL)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@-]{0,99}")
@@ -31,8 +32,18 @@ class UnusableToken(Refused):
     code, title = "unusable-token", "The token cannot be made"
 
 
-def make(name: str, *, scopes: Iterable[str] = DEFAULT_SCOPES, expires_at: datetime | None = None) -> tuple[ApiToken, str]:
-    """A new token and its secret, which is not kept anywhere. Raises `UnusableToken`."""
+def make(
+    name: str,
+    *,
+    scopes: Iterable[str] = DEFAULT_SCOPES,
+    expires_at: datetime | None = None,
+    tools: Iterable[str] = (),
+    projects: Iterable[str] = (),
+) -> tuple[ApiToken, str]:
+    """A new token and its secret, which is not kept anywhere. Raises `UnusableToken`.
+
+    With `tools` or `projects` it sees, and can do something about, jobs of these only.
+    """
     wanted = [scope for scope in SCOPES if scope in set(scopes)]
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not wanted:
@@ -46,7 +57,13 @@ def make(name: str, *, scopes: Iterable[str] = DEFAULT_SCOPES, expires_at: datet
     try:
         with transaction.atomic():
             token = ApiToken.objects.create(
-                name=name, prefix=secret[:8], digest=digest(secret), scopes=wanted, expires_at=expires_at
+                name=name,
+                prefix=secret[:8],
+                digest=digest(secret),
+                scopes=wanted,
+                expires_at=expires_at,
+                tools=sorted(set(tools)),
+                projects=sorted(set(projects)),
             )
     except IntegrityError:
         raise UnusableToken(f"there is a token named {name!r} already; names are never used twice") from None
@@ -74,6 +91,10 @@ def usable(token: ApiToken, now: datetime) -> bool:
     """Neither revoked nor expired, and whoever owns it may still sign in."""
     expired = token.expires_at is not None and token.expires_at <= now
     return token.revoked_at is None and not expired and (token.owner is None or token.owner.is_active)
+
+
+def sight_of(token: ApiToken) -> Sight:
+    return EVERYTHING.narrowed(projects=token.projects or None, tools=token.tools or None)
 
 
 def revoke(name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, get_type_hints
 
@@ -12,11 +12,14 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create
 
 from jobs.errors import InvalidParams, Problem, UnknownTool
 from jobs.limits import Resources, Rule
-from jobs.payloads import Json, clean_text
+from jobs.payloads import Json, clean_text, escaped
 from jobs.retry import Retry
 from jobs.states import Operation, Priority
 
 ToolFunction = TypeVar("ToolFunction", bound=Callable[..., Any])
+
+# Queues without Celery workers: jobs that external workers claim, and jobs that the tool itself runs and reports.
+EXTERNAL, STANDARD = "external", "standard"
 
 NAME = re.compile(r"[a-z][a-z0-9_]*([.-][a-z0-9_]+)*")
 
@@ -90,7 +93,7 @@ class Tool:
             problems = [
                 Problem(
                     detail=clean_text(fault["msg"], 300),
-                    pointer="/".join(["/params", *(clean_text(str(p), 80) for p in fault["loc"])]),
+                    pointer="/".join(["/params", *(escaped(clean_text(str(p), 80)) for p in fault["loc"])]),
                 )
                 for fault in error.errors(include_url=False, include_context=False, include_input=False)[:20]
             ]
@@ -131,6 +134,8 @@ def tool(
     seconds; a rule that an operator sets for the tool takes their place. With `deduplicate`, a submit with the params of a job that
     is pending or running gives that job instead of a new one.
     """
+    if queue in (EXTERNAL, STANDARD):
+        raise ValueError(f"tool {name!r}: no worker of ours serves the queue {queue!r}")
     if not NAME.fullmatch(name):
         raise ValueError(f"tool name {name!r}: use lower case letters, digits and . - _, beginning with a letter")
 
@@ -183,6 +188,10 @@ def get(name: str) -> Tool:
             f"there is no tool {clean_text(name, 100)!r}; registered: {known}",
             [Problem(detail="unknown tool", pointer="/toolName")],
         ) from None
+
+
+def names() -> Collection[str]:
+    return _registry.keys()
 
 
 def every() -> list[Tool]:

@@ -147,7 +147,8 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _flag("HTTPS")
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _flag("BEHIND_PROXY") else None
+BEHIND_PROXY = _flag("BEHIND_PROXY")
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SECURE_HSTS_SECONDS = 31_536_000 if _flag("HTTPS") else 0
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
@@ -220,6 +221,9 @@ JOBSITE_ROOTS = [Path(root).resolve() for root in _list("JOBSITE_ROOTS", str(BAS
 # Modules with @tool functions, besides those in every installed app's `jobtools.py`.
 JOBSITE_TOOLS = ["jobs.builtin.codemap", "jobs.builtin.replay", *_list("JOBSITE_TOOLS")]
 MAX_PAYLOAD = int(os.environ.get("JOBSITE_MAX_PAYLOAD", str(1024 * 1024)))
+# Requests a minute: of one caller of the API, and without a valid token from one address. Beyond is abuse: 429.
+JOBSITE_API_RATE = int(os.environ.get("JOBSITE_API_RATE", "60000"))
+JOBSITE_STRANGER_RATE = int(os.environ.get("JOBSITE_STRANGER_RATE", "120"))
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_PAYLOAD + 64 * 1024
 
 LOGGING = {

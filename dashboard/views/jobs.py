@@ -20,7 +20,7 @@ PAGE = 50
 
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
-    wanted = {name: request.GET.get(name, "") for name in FILTERS}
+    wanted: dict[str, Any] = {name: request.GET.get(name, "") for name in FILTERS}
     try:
         found = queries.page(**wanted, cursor=request.GET.get("cursor", ""), size=PAGE)
     except Refused as error:

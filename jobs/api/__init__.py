@@ -10,7 +10,7 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
 
-from jobs.api import door, jobs, overview, problems, queue
+from jobs.api import door, groups, history, jobs, overview, problems, queue, steering, tools
 from jobs.api.bodies import OrjsonRenderer, StrictParser
 from jobs.api.wire import describe_problems
 
@@ -35,7 +35,13 @@ api = Api(
     renderer=OrjsonRenderer(),
 )
 api.add_router("/jobs", jobs.router)
+api.add_router("/jobs", steering.router)
+api.add_router("/jobs", history.router)
+api.add_router("/bulk", jobs.bulk_router)
+api.add_router("/batches", groups.routes("batch", "Batch"))
+api.add_router("/projects", groups.routes("project", "Project"))
 api.add_router("/queue", queue.router)
+api.add_router("/tools", tools.router)
 api.add_router("", overview.router)
 for kind in (Exception, Http404, HttpError, ValidationError):
     api.add_exception_handler(kind, problems.answer)

@@ -11,14 +11,16 @@ from ninja.utils import check_csrf
 from jobs import tokens
 from jobs.api.problems import Forbidden, Unauthenticated
 from jobs.models import ApiToken
+from jobs.sight import EVERYTHING, Sight
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """`name` is what the history of a job shows."""
+    """`name` is what the history of a job shows; `sight` are the jobs that there are for this caller."""
 
     name: str
     scopes: frozenset[str]
+    sight: Sight = EVERYTHING
 
 
 class ApiRequest(HttpRequest):
@@ -47,7 +49,7 @@ def _by_token(header: str) -> Caller:
     token = tokens.verify(secret.strip()) if kind.lower() == "bearer" else None
     if token is None:
         raise Unauthenticated("the token is unknown, expired or revoked")
-    return Caller(name=f"token:{token.name}", scopes=_scopes_of_token(token))
+    return Caller(name=f"token:{token.name}", scopes=_scopes_of_token(token), sight=tokens.sight_of(token))
 
 
 def _scopes_of_token(token: ApiToken) -> frozenset[str]:
@@ -60,6 +62,7 @@ def _scopes_of_user(request: HttpRequest) -> frozenset[str]:
     granted = {
         tokens.READ: True,
         tokens.SUBMIT: user.has_perm("jobs.submit_job"),
+        tokens.REPORT: user.has_perm("jobs.submit_job"),
         tokens.CONTROL: user.has_perm("jobs.control_job"),
         tokens.ADMIN: user.is_superuser,
     }
@@ -85,5 +88,6 @@ class BearerToken(HttpBearer):
 
 READ = BearerToken(tokens.READ)
 SUBMIT = BearerToken(tokens.SUBMIT)
+REPORT = BearerToken(tokens.REPORT)
 CONTROL = BearerToken(tokens.CONTROL)
 ADMIN = BearerToken(tokens.ADMIN)

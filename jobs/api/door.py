@@ -6,11 +6,13 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from jobs.api import auth, bodies, problems
-from jobs.api.problems import MethodNotAllowed, NoSuchAddress
+from jobs.api.problems import MethodNotAllowed, NoSuchAddress, TooManyRequests, Unauthenticated
+from jobs.api.throttle import Allowance, Buckets
 
 View = Callable[..., HttpResponseBase]
 
@@ -21,12 +23,19 @@ def guard(view: View) -> View:
     @functools.wraps(view)
     def enter(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response: HttpResponseBase
+        left: Allowance | None = None
         try:
             bodies.receive(request)
-            request.caller = auth.caller_of(request)  # type: ignore[attr-defined]  # read as auth.ApiRequest
+            caller = _known(request)
+            left = _callers().take(caller.name)
+            if left.wait:
+                raise TooManyRequests(f"{caller.name} asks more than {left.quota} times a minute", wait_ms=left.wait * 1000)
+            request.caller = caller  # type: ignore[attr-defined]  # read as auth.ApiRequest
             response = view(request, *args, **kwargs)
         except Exception as error:
             response = problems.answer(request, error)
+        for name, value in left.headers().items() if left else ():
+            response.headers[name] = value
         if response.status_code == 405 and "Allow" in response.headers:
             response = _not_allowed(request, response.headers["Allow"])
         response.headers["Cache-Control"] = "no-store"
@@ -36,6 +45,35 @@ def guard(view: View) -> View:
     enter.login_required = False  # type: ignore[attr-defined]
     enter.csrf_exempt = True  # type: ignore[attr-defined]
     return enter
+
+
+def _known(request: HttpRequest) -> auth.Caller:
+    """Raises `Unauthenticated`, or `TooManyRequests` for an address that has guessed too often: then nothing is looked up."""
+    address = _address_of(request)
+    if wait := _strangers().wait_of(address):
+        raise TooManyRequests("too many requests without a valid token from this address", wait_ms=wait * 1000)
+    try:
+        return auth.caller_of(request)
+    except Unauthenticated:
+        _strangers().take(address)
+        raise
+
+
+def _address_of(request: HttpRequest) -> str:
+    """Behind a proxy of ours, what it says last; anything before that the caller may have made up."""
+    if settings.BEHIND_PROXY:
+        return request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip() or str(request.META.get("REMOTE_ADDR", ""))
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
+@functools.cache
+def _callers() -> Buckets:
+    return Buckets(settings.JOBSITE_API_RATE)
+
+
+@functools.cache
+def _strangers() -> Buckets:
+    return Buckets(settings.JOBSITE_STRANGER_RATE)
 
 
 def _not_allowed(request: HttpRequest, allowed: str) -> HttpResponseBase:

@@ -1,36 +1,38 @@
-"""The whole: tools, queue, statistics, and what the types of problems mean."""
+"""The whole: queue, workers, statistics, and what the types of problems mean."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from ninja import Router
 
-from jobs import statistics, tools
+from jobs import statistics, workers
 from jobs.api import problems
 from jobs.api.auth import READ, ApiRequest
 from jobs.api.wire import WIRE
 from jobs.errors import NotFound
-from jobs.schemas import QueueStatus, Shape, Statistics
-from jobs.tools import Tool
+from jobs.events import millis
+from jobs.models import Worker
+from jobs.schemas import Millis, QueueStatus, Shape, Statistics
 
 router = Router(tags=["overview"])
 
 
-class ToolShape(Shape):
-    """A kind of work that jobs may be handed in for; `params` and `result` are JSON Schemas."""
+class WorkerShape(Shape):
+    """`slots` is how many jobs it runs at once; `tools` are those that an external worker runs."""
 
     name: str
-    description: str
-    operation_type: str
-    priority: str
-    timeout_ms: int | None = None
-    params: dict[str, Any]
-    result: dict[str, Any] | None = None
+    host: str
+    slots: int
+    queues: list[str]
+    tools: list[str] | None = None
+    started_at: Millis
+    last_beat_at: Millis
 
 
-class ToolList(Shape):
-    tools: list[ToolShape]
+class WorkerList(Shape):
+    """`dispatcher` says whether one is there to start jobs."""
+
+    workers: list[WorkerShape]
+    dispatcher: bool
 
 
 class ProblemType(Shape):
@@ -42,19 +44,19 @@ class ProblemType(Shape):
 @router.get("/stats", response=Statistics, auth=READ, operation_id="getStatistics", **WIRE)
 def stats(request: ApiRequest) -> Statistics:
     """Totals and averages over the jobs that are kept."""
-    return Statistics.model_validate(statistics.statistics())
+    return Statistics.model_validate(statistics.statistics(request.caller.sight))
 
 
 @router.get("/queue", response=QueueStatus, auth=READ, operation_id="getQueueStatus", **WIRE)
 def queue(request: ApiRequest) -> QueueStatus:
     """What waits and what runs."""
-    return QueueStatus.model_validate(statistics.queue_status())
+    return QueueStatus.model_validate(statistics.queue_status(request.caller.sight))
 
 
-@router.get("/tools", response=ToolList, auth=READ, operation_id="listTools", **WIRE)
-def tool_list(request: ApiRequest) -> ToolList:
-    """Every tool, with the JSON Schema of its params."""
-    return ToolList(tools=[_shape(tool) for tool in tools.every()])
+@router.get("/workers", response=WorkerList, auth=READ, operation_id="listWorkers", **WIRE)
+def worker_list(request: ApiRequest) -> WorkerList:
+    """Celery workers and external workers that gave a sign of life lately."""
+    return WorkerList(workers=[_worker(row) for row in workers.alive()], dispatcher=workers.dispatcher_alive())
 
 
 @router.get("/problems/{code}", response=ProblemType, auth=READ, operation_id="getProblemType", **WIRE)
@@ -66,13 +68,13 @@ def problem(request: ApiRequest, code: str) -> ProblemType:
     return ProblemType(type=problems.TYPES + kind.code, title=kind.title, status=kind.http_status)
 
 
-def _shape(tool: Tool) -> ToolShape:
-    return ToolShape(
-        name=tool.name,
-        description=tool.description,
-        operation_type=tool.operation,
-        priority=tool.priority,
-        timeout_ms=tool.timeout_ms,
-        params=tool.params.model_json_schema(),
-        result=tool.result.json_schema() if tool.result else None,
+def _worker(row: Worker) -> WorkerShape:
+    return WorkerShape(
+        name=row.name,
+        host=row.host,
+        slots=row.slots,
+        queues=row.queues,
+        tools=row.tools or None,
+        started_at=millis(row.started_at) or 0,
+        last_beat_at=millis(row.beat_at) or 0,
     )

@@ -52,6 +52,15 @@ class NotFinished(Refused):
     code, title, http_status = "not-finished", "The job has no result yet", 409
 
 
+@dataclass
+class TooManyRequests(Refused):
+    """`wait_ms` is when to ask again. For abuse only: looking too early is never one."""
+
+    wait_ms: int = 0
+
+    code, title, http_status = "too-many-requests", "Too many requests", 429
+
+
 class UnsupportedMediaType(Refused):
     code, title, http_status = "unsupported-media-type", "The body must be application/json", 415
 
@@ -100,7 +109,7 @@ def _headers(refusal: Refused) -> Mapping[str, str]:
     match refusal:
         case Unauthenticated():
             return {"WWW-Authenticate": 'Bearer realm="jobsite"'}
-        case NotFinished():
+        case NotFinished() | TooManyRequests():
             return {"Retry-After": retry_after(refusal.wait_ms)}
         case Unavailable():
             return {"Retry-After": "5"}

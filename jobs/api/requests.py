@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from django.utils import timezone
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
@@ -15,7 +15,8 @@ from jobs.limits import Resources
 from jobs.states import DependencyPolicy, Operation, Priority, Status
 from jobs.submission import ID, MAX_DEPENDENCIES, Submission
 
-_YEAR_MS = 365 * 24 * 3600 * 1000
+DAY_MS = 24 * 3600 * 1000
+MAX_BULK = 1000
 # Far enough for any schedule, near enough for every calendar.
 _LATEST_MS = 4_102_444_800_000
 
@@ -59,20 +60,19 @@ class WantedMetadata(BaseModel):
     max_retries: Annotated[Whole, Field(ge=0, le=1000)] | None = None
 
 
-class NewJob(Sent):
-    """A request for a job. What is left out comes from the tool, then from the queue's configuration."""
+class JobFields(Sent):
+    """What may be said about a job beside its tool. What is left out comes from the tool, then from the queue's configuration."""
 
-    tool_name: Label
     params: dict[str, Any] = {}
-    id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    id: Annotated[str, Field(min_length=1, max_length=64, pattern=f"^{ID.pattern}$")] | None = None
     priority: Priority | None = None
     operation_type: Operation | None = None
     dependencies: Annotated[list[str], Field(max_length=MAX_DEPENDENCIES)] = []
     dependency_policy: Annotated[DependencyPolicy, Field(description="when a dependency fails or is cancelled")] | None = None
-    timeout_ms: Annotated[Whole, Field(ge=1)] | None = None
+    timeout_ms: Annotated[Whole, Field(ge=1, le=30 * DAY_MS)] | None = None
     max_retries: Annotated[Whole, Field(ge=0, le=1000)] | None = None
     resource_requirements: WantedResources | None = None
-    estimated_duration: Annotated[Whole, Field(ge=0, le=_YEAR_MS, description="milliseconds")] | None = None
+    estimated_duration: Annotated[Whole, Field(ge=0, le=365 * DAY_MS, description="milliseconds")] | None = None
     task_id: Label = ""
     project_id: Label = ""
     concurrency_key: Annotated[Label, Field(description="at most concurrencyLimit jobs of one key run at once")] = ""
@@ -80,7 +80,7 @@ class NewJob(Sent):
     deduplicate: Annotated[bool, Field(strict=True, description="an active job with the same params is returned")] | None = None
     metadata: WantedMetadata = WantedMetadata()
     run_at: Annotated[Whole, Field(ge=0, le=_LATEST_MS, description="not before; epoch milliseconds")] | None = None
-    delay_ms: Annotated[Whole, Field(ge=0, le=_YEAR_MS, description="not before so many milliseconds from now")] | None = None
+    delay_ms: Annotated[Whole, Field(ge=0, le=365 * DAY_MS, description="not before so many milliseconds from now")] | None = None
 
     @model_validator(mode="after")
     def _one_time(self) -> Self:
@@ -88,34 +88,69 @@ class NewJob(Sent):
             raise ValueError("give runAt or delayMs, not both")
         return self
 
-    def as_submission(self) -> Submission:
-        metadata = self.metadata.model_dump(by_alias=True, exclude_unset=True)
-        return Submission(
-            tool=self.tool_name,
-            params=self.params,
-            id=self.id,
-            priority=self.priority,
-            operation=self.operation_type,
-            depends_on=tuple(self.dependencies),
-            dependency_policy=self.dependency_policy,
-            timeout_ms=self.timeout_ms,
-            max_retries=self.metadata.max_retries if self.max_retries is None else self.max_retries,
-            resources=self.resource_requirements.as_resources() if self.resource_requirements else None,
-            estimated_ms=self.estimated_duration,
-            task_id=self.task_id,
-            project=self.project_id,
-            batch=self.metadata.batch_id or "",
-            concurrency_key=self.concurrency_key,
-            concurrency_limit=self.concurrency_limit,
-            deduplicate=self.deduplicate,
-            metadata=metadata,
-            run_at=self._not_before(),
-        )
-
-    def _not_before(self) -> datetime | None:
+    def given(self) -> dict[str, Any]:
+        """What the caller said, by the names of a `Submission`."""
+        said = self.model_fields_set
+        values: dict[str, Any] = {ours: getattr(self, name) for name, ours in _SUBMISSION.items() if name in said}
+        if "resource_requirements" in said and self.resource_requirements is not None:
+            values["resources"] = self.resource_requirements.as_resources()
+        if "metadata" in said:
+            values["metadata"] = self.metadata.model_dump(by_alias=True, exclude_unset=True)
+            values["batch"] = self.metadata.batch_id or ""
+            if self.max_retries is None and self.metadata.max_retries is not None:
+                values["max_retries"] = self.metadata.max_retries
         if self.run_at is not None:
-            return datetime.fromtimestamp(self.run_at / 1000, UTC)
-        return None if self.delay_ms is None else timezone.now() + timedelta(milliseconds=self.delay_ms)
+            values["run_at"] = datetime.fromtimestamp(self.run_at / 1000, UTC)
+        elif self.delay_ms is not None:
+            values["run_at"] = timezone.now() + timedelta(milliseconds=self.delay_ms)
+        return values
+
+
+# What is called otherwise within.
+_SUBMISSION = {
+    "params": "params",
+    "id": "id",
+    "priority": "priority",
+    "operation_type": "operation",
+    "dependencies": "depends_on",
+    "dependency_policy": "dependency_policy",
+    "timeout_ms": "timeout_ms",
+    "max_retries": "max_retries",
+    "estimated_duration": "estimated_ms",
+    "task_id": "task_id",
+    "project_id": "project",
+    "concurrency_key": "concurrency_key",
+    "concurrency_limit": "concurrency_limit",
+    "deduplicate": "deduplicate",
+}
+
+
+class NewJob(JobFields):
+    """A request for a job. A `standard` job is run and reported by whoever hands it in; its tool need not be registered."""
+
+    tool_name: Label
+    kind: Literal["task", "standard"] = "task"
+
+    def as_submission(self) -> Submission:
+        return Submission(tool=self.tool_name, standard=self.kind == "standard", **self.given())
+
+
+class NewBulkJob(NewJob):
+    """A job among others: their `dependencies` may name its `key` in place of an id."""
+
+    key: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$")] | None = None
+
+
+class Bulk(Sent):
+    """Up to 1,000 jobs, all or none. A key that is also the id of a job that exists means the one of this request."""
+
+    jobs: Annotated[list[NewBulkJob], Field(min_length=1, max_length=MAX_BULK)]
+
+
+class Retrial(Sent):
+    """`params` take the place of the job's own."""
+
+    params: dict[str, Any] | None = None
 
 
 def refuse_unknown(given: Iterable[str], wanted: type[Sent]) -> None:
@@ -134,11 +169,30 @@ class NewPriority(Sent):
 
 
 class Listing(Sent):
-    """Which jobs to list; newest first. `cursor` is the `nextCursor` of the page before."""
+    """Which jobs to list, and in which order. `cursor` is the `nextCursor` of the page before. Times are epoch milliseconds."""
 
     status: Status | None = None
     tool_name: Label = ""
     project_id: Label = ""
     batch_id: Label = ""
+    task_id: Label = ""
+    operation_type: Operation | None = None
+    priority: Priority | None = None
+    submitted_by: Annotated[str, Field(max_length=150, pattern=r"^[^\x00]*$")] = ""
+    created_after: Annotated[int, Field(ge=0, le=_LATEST_MS)] | None = None
+    created_before: Annotated[int, Field(ge=0, le=_LATEST_MS)] | None = None
+    sort: Literal["-createdAt", "createdAt", "-finishedAt", "finishedAt"] = "-createdAt"
     cursor: Annotated[str, Field(max_length=300, pattern=r"^[^\x00]*$")] = ""
     limit: Annotated[int, Field(ge=1, le=100)] = 50
+
+    def others(self) -> dict[str, object]:
+        """The filters that no index of their own serves, as Django spells them."""
+        times = {"created_at__gte": self.created_after, "created_at__lt": self.created_before}
+        named = {
+            "task_id": self.task_id,
+            "operation": self.operation_type,
+            "priority": self.priority,
+            "submitted_by": self.submitted_by,
+        }
+        found: dict[str, object] = {name: value for name, value in named.items() if value}
+        return found | {name: datetime.fromtimestamp(ms / 1000, UTC) for name, ms in times.items() if ms is not None}

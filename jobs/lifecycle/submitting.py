@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+import orjson
 from django.db import IntegrityError, connection, transaction
 
 from jobs import configuration, dependencies, events, idempotency
-from jobs.errors import AlreadyActive, Conflict, DuplicateId, IllegalMove, NotFound, Problem
+from jobs.errors import AlreadyActive, Conflict, DuplicateId, IllegalMove, NotFound, Problem, Refused
 from jobs.lifecycle.rows import RETURNED, jobs_from
+from jobs.limits import Limits
 from jobs.models import Dependency, Event, Job
+from jobs.payloads import Json
 from jobs.states import ACTIVE, FINAL, Gate, Status
-from jobs.submission import ID, Submission, prepare
+from jobs.submission import ID, Submission, prepare, revised
 
 CHUNK = 500
 _TRIES = 3
@@ -33,15 +36,18 @@ def submit(submission: Submission, *, by: str) -> Job:
     raise Conflict("an equal job ends just now, again and again; try once more")
 
 
-def submit_once(submission: Submission, *, by: str, key: str, digest: str) -> tuple[Job, bool]:
-    """As `submit`, once for each key of a caller: the job, and whether it is new. Raises `IdempotencyMismatch` too."""
+def submit_once(submissions: Sequence[Submission], *, by: str, key: str, digest: str) -> tuple[list[Job], bool]:
+    """As `submit`, or `submit_many`, once for each key of a caller: the jobs, and whether they are new.
+
+    Raises `IdempotencyMismatch` too.
+    """
     with transaction.atomic():
         known = idempotency.claim(by, idempotency.check(key), digest)
         if known is not None:
             return known, False
-        job = submit(submission, by=by)
-        idempotency.settle(by, key, job)
-    return job, True
+        jobs = [submit(submissions[0], by=by)] if len(submissions) == 1 else submit_many(submissions, by=by)
+        idempotency.settle(by, key, jobs)
+    return jobs, True
 
 
 def submit_many(submissions: Sequence[Submission], *, by: str) -> list[Job]:
@@ -50,7 +56,7 @@ def submit_many(submissions: Sequence[Submission], *, by: str) -> list[Job]:
     Raises a `Refused`; `AlreadyActive` where one is to be deduplicated and an equal job is pending or running.
     """
     limits = configuration.limits()
-    jobs = [prepare(wanted, limits) for wanted in submissions]
+    jobs = _prepared(submissions, limits)
     wanted = {job.id: tuple(dict.fromkeys(s.depends_on)) for job, s in zip(jobs, submissions, strict=True)}
     dependencies.refuse_twins([job.id for job in jobs])
     dependencies.refuse_cycles(wanted)
@@ -72,6 +78,17 @@ def submit_many(submissions: Sequence[Submission], *, by: str) -> list[Job]:
         if _TWIN in str(error):
             raise _already_active([job.fingerprint for job in jobs]) from None
         raise
+    return jobs
+
+
+def _prepared(submissions: Sequence[Submission], limits: Limits) -> list[Job]:
+    jobs = []
+    for place, wanted in enumerate(submissions):
+        try:
+            jobs.append(prepare(wanted, limits))
+        except Refused as refusal:
+            refusal.place = place
+            raise
     return jobs
 
 
@@ -153,7 +170,8 @@ WITH was AS (
     SELECT id, status FROM jobs_job WHERE id = %(id)s AND status IN ('failed', 'cancelled') FOR NO KEY UPDATE
 ), moved AS (
     UPDATE jobs_job j SET
-        status = 'pending', reason = 'tried again by hand', finished_at = NULL, current_attempt_id = NULL,
+        status = 'pending', reason = %(reason)s, params = COALESCE(%(params)s::jsonb, params),
+        fingerprint = COALESCE(%(fingerprint)s, fingerprint), finished_at = NULL, current_attempt_id = NULL,
         cancel_requested_at = NULL, cancel_reason = '', retry_count = 0, loss_count = 0, version = version + 1, looks = 0,
         progress = 0, message = '', stage = '', sub_progress = NULL, progress_tick = 0, result = NULL, unsettled = FALSE,
         run_at = NULL, updated_at = now(), gate_since = now(),
@@ -173,11 +191,26 @@ SELECT * FROM moved
 """
 
 
-def retry(job_id: str, *, by: str) -> Job:
-    """Send a failed or cancelled job back to pending with all its retries. Raises `NotFound` or `IllegalMove`."""
+def _revised(job_id: str, params: dict[str, Json]) -> dict[str, str]:
+    job = Job.objects.filter(id=job_id).first()
+    if job is None:
+        raise NotFound(f"there is no job {job_id!r}")
+    checked, fingerprint = revised(job, params)
+    text = orjson.dumps(checked).decode()
+    return {"reason": "tried again by hand with other params", "params": text, "fingerprint": fingerprint}
+
+
+def retry(job_id: str, *, by: str, params: dict[str, Json] | None = None) -> Job:
+    """Send a failed or cancelled job back to pending with all its retries, and with other `params` if given.
+
+    Raises `NotFound` or `IllegalMove`, and for params that do not fit what `submit` raises.
+    """
+    values = {"id": job_id, "by": by, "reason": "tried again by hand", "params": None, "fingerprint": None}
     try:
         with transaction.atomic():
-            moved = jobs_from(_RETRY, {"id": job_id, "by": by})
+            if params is not None:
+                values |= _revised(job_id, params)
+            moved = jobs_from(_RETRY, values)
             if moved:
                 events.announce(map(events.delta_of, moved), poke=True)
                 return moved[0]

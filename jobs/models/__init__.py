@@ -5,6 +5,7 @@ from jobs.models.job import Attempt, Dependency, Event, Job, JobMetrics, TaskJob
 from jobs.models.queue import (
     ApiToken,
     AuditEntry,
+    ExternalTool,
     GroupRule,
     IdempotencyKey,
     QueueConfig,
@@ -19,6 +20,7 @@ __all__ = [
     "AuditEntry",
     "Dependency",
     "Event",
+    "ExternalTool",
     "GroupRule",
     "IdempotencyKey",
     "Job",

@@ -8,6 +8,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from jobs.limits import DEFAULT_TIMEOUT_MS, DEFAULT_WEIGHTS, OPERATION_TIMEOUTS_MS, GroupKind
+from jobs.states import Operation, Priority
 
 
 def default_weights() -> dict[str, float]:
@@ -103,6 +104,7 @@ class IdempotencyKey(models.Model):
     key = models.CharField(max_length=200)
     digest = models.CharField(max_length=64, help_text="SHA-256 of the body that came with it.")
     job = models.ForeignKey("jobs.Job", null=True, on_delete=models.CASCADE, related_name="+")
+    job_ids = models.JSONField(default=list, help_text="All jobs of a bulk request, in its order.")
     at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -114,13 +116,14 @@ class IdempotencyKey(models.Model):
 
 
 class Worker(models.Model):
-    """A Celery worker process that says it is there."""
+    """A Celery worker process, or an external worker, that says it is there."""
 
     name = models.CharField(primary_key=True, max_length=200)
     host = models.CharField(max_length=200)
     pid = models.IntegerField()
     slots = models.IntegerField()
     queues = models.JSONField(default=list)
+    tools = models.JSONField(default=list, help_text="What an external worker runs; empty for a Celery worker.")
     started_at = models.DateTimeField()
     beat_at = models.DateTimeField()
     stopped_at = models.DateTimeField(null=True, blank=True)
@@ -137,6 +140,29 @@ class Worker(models.Model):
         return self.name
 
 
+class ExternalTool(models.Model):
+    """A kind of work that programs outside run: they claim its jobs over HTTP and report. Written by jobs.catalog only."""
+
+    name = models.CharField(max_length=100, unique=True)
+    description = models.TextField(blank=True, default="")
+    params_schema = models.JSONField(default=dict, help_text="JSON Schema (2020-12) of an object.")
+    result_schema = models.JSONField(null=True, blank=True, help_text="Told to callers; results are not held against it.")
+    operation = models.CharField(max_length=20, choices=Operation, default=Operation.EXECUTION)
+    priority = models.CharField(max_length=8, choices=Priority, default=Priority.MEDIUM)
+    timeout_ms = models.BigIntegerField(null=True, blank=True)
+    max_retries = models.IntegerField(null=True, blank=True)
+    memory_mb = models.IntegerField(default=0)
+    cpu_weight = models.FloatField(default=0)
+    disk_mb = models.IntegerField(default=0)
+    deduplicate = models.BooleanField(default=False)
+    made_by = models.CharField(max_length=200, blank=True, default="")
+    updated_at = models.DateTimeField(auto_now=True)
+    retired_at = models.DateTimeField(null=True, blank=True, help_text="From then on no job is taken in for it.")
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class ApiToken(models.Model):
     """A bearer token. Only its SHA-256 is kept: the token has 256 random bits, so a slow hash would add nothing."""
 
@@ -144,6 +170,8 @@ class ApiToken(models.Model):
     prefix = models.CharField(max_length=12, help_text="The first characters, to recognise it by.")
     digest = models.CharField(max_length=64, unique=True)
     scopes = models.JSONField(default=list)
+    tools = models.JSONField(default=list, blank=True, help_text="The only tools it may see and use; empty for all.")
+    projects = models.JSONField(default=list, blank=True, help_text="The only projects it may see and use; empty for all.")
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)

@@ -57,7 +57,7 @@ def one_of_everything() -> None:
     tokens.make("ci")
     configuration.row()
     steering.pause(GroupKind.TOOL, "doors.sum", by="ann")
-    lifecycle.submit_once(lifecycle.Submission(tool="doors.sum", params={"a": 1}), by="ann", key="k", digest="d")
+    lifecycle.submit_once([lifecycle.Submission(tool="doors.sum", params={"a": 1})], by="ann", key="k", digest="d")
 
 
 def address(model: type[Model], page: str, *args: object) -> str:

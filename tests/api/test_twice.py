@@ -76,7 +76,7 @@ def test_eight_at_once_make_one_job(how):
     def one(_):
         try:
             if how == "key":
-                return lifecycle.submit_once(wanted, by="t", key="k", digest="d")[0].pk
+                return lifecycle.submit_once([wanted], by="t", key="k", digest="d")[0][0].pk
             return lifecycle.submit(wanted, by="t").pk
         finally:
             connection.close()
@@ -121,4 +121,4 @@ def test_a_batch_with_an_equal_of_an_active_job_is_refused_whole_and_names_it():
 
 def test_an_unknown_tool_is_refused_with_a_key_too():
     with pytest.raises(UnknownTool):
-        lifecycle.submit_once(Submission(tool="none"), by="t", key="k", digest="d")
+        lifecycle.submit_once([Submission(tool="none")], by="t", key="k", digest="d")

@@ -27,6 +27,8 @@ class Command(BaseCommand):
             help=f"what it may do; may be given several times (default: {' '.join(tokens.DEFAULT_SCOPES)})",
         )
         create.add_argument("--expires-days", type=_days, help="days until it expires (default: never)")
+        create.add_argument("--tool", action="append", default=[], help="sees and uses only this tool; may be given several times")
+        create.add_argument("--project", action="append", default=[], help="sees and uses only this project; likewise")
         verbs.add_parser("list", help="list the tokens; secrets are not kept")
         revoke = verbs.add_parser("revoke", help="refuse a token from now on")
         revoke.add_argument("name")
@@ -35,7 +37,7 @@ class Command(BaseCommand):
         try:
             match verb:
                 case "create":
-                    self._create(options["name"], options["scope"], options["expires_days"])
+                    self._create(**options)
                 case "list":
                     self._list()
                 case _:
@@ -43,9 +45,13 @@ class Command(BaseCommand):
         except Refused as refusal:
             raise CommandError(refusal.detail) from refusal
 
-    def _create(self, name: str, scopes: list[str] | None, days: float | None) -> None:
-        expires_at = None if days is None else timezone.now() + timedelta(days=days)
-        token, secret = tokens.make(name, scopes=scopes or tokens.DEFAULT_SCOPES, expires_at=expires_at)
+    def _create(
+        self, *, name: str, scope: list[str] | None, expires_days: float | None, tool: list[str], project: list[str], **_: object
+    ) -> None:
+        expires_at = None if expires_days is None else timezone.now() + timedelta(days=expires_days)
+        token, secret = tokens.make(
+            name, scopes=scope or tokens.DEFAULT_SCOPES, expires_at=expires_at, tools=tool, projects=project
+        )
         self.stdout.write(f"Token {token.name!r} may {', '.join(token.scopes)}; it {_expiry(token.expires_at)}.")
         self.stdout.write("Send it as `Authorization: Bearer <token>`. It is shown this once and cannot be read again:")
         # Alone on the last line, so that `manage.py token create ... | tail -n 1` is the token.
@@ -55,7 +61,8 @@ class Command(BaseCommand):
         for token in tokens.every():
             state = "revoked" if token.revoked_at else _expiry(token.expires_at)
             used = f"{token.last_used_at:%Y-%m-%d %H:%M}" if token.last_used_at else "never"
-            self.stdout.write(f"{token.name}\t{token.prefix}…\t{','.join(token.scopes)}\t{state}\tlast used: {used}")
+            only = " ".join([*(f"tool={name}" for name in token.tools), *(f"project={name}" for name in token.projects)]) or "all"
+            self.stdout.write(f"{token.name}\t{token.prefix}…\t{','.join(token.scopes)}\t{only}\t{state}\tlast used: {used}")
 
     def _revoke(self, name: str) -> None:
         changed = tokens.revoke(name)
