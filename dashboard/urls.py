@@ -26,6 +26,7 @@ urlpatterns = [
     path("statistics/", statistics.page, name="statistics"),
     path("workers/", workers.page, name="workers"),
     path("workers/<path:name>/drain/", workers.drain, name="worker_drain"),
+    path("jobs/<str:job_id>/release/", job.release, name="job_release"),
     path("submit/", submit.page, name="submit"),
     path("sign-in/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("sign-out/", LogoutView.as_view(), name="logout"),

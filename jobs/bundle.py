@@ -105,9 +105,11 @@ class Bundle:
             return
         ended = lifecycle.write(self._ends, wish)
         for end in self._ends:
-            # A cancel came first, or the attempt was superseded: then this does nothing either.
-            if end.running.job.id not in ended and end.verb != "cancel":
-                lifecycle.stop(end.running, end.usage, actor=end.actor)
+            # A cancel came first, or the attempt was superseded: then this does nothing either, and is counted.
+            if end.running.job.id not in ended and (
+                end.verb == "cancel" or lifecycle.stop(end.running, end.usage, actor=end.actor) is None
+            ):
+                lifecycle.note_refused(end.running)
         self._ends = []
 
     def _hand_back_unknown(self) -> None:

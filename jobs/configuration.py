@@ -15,7 +15,7 @@ from jobs import tools
 from jobs.limits import Group, GroupKind, Limits, Resources, Rule
 from jobs.models import GroupRule, QueueConfig
 from jobs.payloads import Json
-from jobs.retry import Retry
+from jobs.retry import Retry, RetryWish
 from jobs.states import Operation, Priority
 
 MONTH_MS = 30 * 24 * 3600 * 1000
@@ -31,7 +31,18 @@ BOUNDS: dict[str, tuple[float, float, bool, str]] = {
     "max_cpu_weight": (0, 1e6, False, "JOB_MANAGER_MAX_CPU_WEIGHT"),
     "max_disk_mb": (0, 2**31 - 1, True, "JOB_MANAGER_MAX_DISK_MB"),
 }
-TABLES = {"priority_weights": "JOB_MANAGER_PRIORITY_WEIGHTS", "operation_timeouts": "JOB_MANAGER_OPERATION_TIMEOUTS"}
+TABLES = {
+    "priority_weights": "JOB_MANAGER_PRIORITY_WEIGHTS",
+    "operation_timeouts": "JOB_MANAGER_OPERATION_TIMEOUTS",
+    "operation_retries": "JOB_MANAGER_OPERATION_RETRIES",
+}
+# What a policy of an operation is made of, the column whose bounds each part has, and the part of a RetryWish it becomes.
+_RETRY_PARTS = {
+    "maxRetries": ("max_retries", "max"),
+    "backoffMultiplier": ("backoff_multiplier", "factor"),
+    "initialDelayMs": ("initial_delay_ms", "first"),
+    "maxDelayMs": ("max_delay_ms", "cap"),
+}
 
 
 def row() -> QueueConfig:
@@ -61,12 +72,9 @@ def faults(values: Mapping[str, Json]) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for name, value in values.items():
         if name in TABLES:
-            detail = _weights(value) if name == "priority_weights" else _timeouts(value)
+            detail = _TABLE_FAULTS[name](value)
         elif name in BOUNDS:
-            least, most, whole, _ = BOUNDS[name]
-            # Written this way round, NaN is refused too.
-            right = isinstance(value, int if whole else int | float) and not isinstance(value, bool) and least <= value <= most
-            detail = "" if right else f"{'A whole number from' if whole else 'From'} {least:g} to {most:.10g}."
+            detail = _number_fault(name, value)
         else:
             detail = "There is no such setting."
         if detail:
@@ -75,6 +83,13 @@ def faults(values: Mapping[str, Json]) -> list[tuple[str, str]]:
     if not found and first is not None and longest is not None and longest < first:
         found.append(("max_delay_ms", "Not less than the initial delay."))
     return found
+
+
+def _number_fault(name: str, value: Json) -> str:
+    least, most, whole, _ = BOUNDS[name]
+    # Written this way round, NaN is refused too.
+    right = isinstance(value, int if whole else int | float) and not isinstance(value, bool) and least <= value <= most
+    return "" if right else f"{'A whole number from' if whole else 'From'} {least:g} to {most:.10g}."
 
 
 def _weights(value: Json) -> str:
@@ -101,6 +116,29 @@ def _numbers(value: Json, known: set[str]) -> str:
     if any(isinstance(n, bool) or not isinstance(n, int | float) or not math.isfinite(n) for n in value.values()):
         return "Every value must be a number."
     return ""
+
+
+def _retries(value: Json) -> str:
+    if not isinstance(value, dict) or not all(isinstance(policy, dict) for policy in value.values()):
+        return "An object of operations and their policies is expected."
+    if unknown := value.keys() - set(Operation.values):
+        return f"Unknown: {', '.join(sorted(map(str, unknown)))[:200]}; there are {', '.join(sorted(Operation.values))}."
+    for operation, policy in value.items():
+        if unknown := policy.keys() - _RETRY_PARTS.keys():
+            return f"{operation}: unknown {', '.join(sorted(map(str, unknown)))[:200]}; there are {', '.join(_RETRY_PARTS)}."
+        for part, given in policy.items():
+            if detail := _number_fault(_RETRY_PARTS[part][0], given):
+                return f"{operation}, {part}: {detail}"
+    return ""
+
+
+_TABLE_FAULTS = {"priority_weights": _weights, "operation_timeouts": _timeouts, "operation_retries": _retries}
+
+
+def retry_wish(policy: Mapping[str, float]) -> RetryWish:
+    """A policy as it stands in JSON, delays in milliseconds."""
+    parts = {_RETRY_PARTS[name][1]: value / 1000 if name.endswith("Ms") else value for name, value in policy.items()}
+    return RetryWish(**parts)  # type: ignore[arg-type]  # _retries has seen to the types
 
 
 def limits() -> Limits:
@@ -143,5 +181,6 @@ def _limits_of(config: QueueConfig) -> Limits:
         ),
         default_timeout_ms=config.default_timeout_ms,
         operation_timeouts_ms=config.operation_timeouts,
+        operation_retries={operation: retry_wish(policy) for operation, policy in config.operation_retries.items()},
         resources=Resources(memory_mb=config.max_memory_mb, cpu_weight=config.max_cpu_weight, disk_mb=config.max_disk_mb),
     )

@@ -1,8 +1,7 @@
-"""Errors: what a tool may raise, what a caller is told, and which failures are worth another try."""
+"""Errors: what a tool may raise, and what a caller is told."""
 
 from __future__ import annotations
 
-import concurrent.futures
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
@@ -138,48 +137,7 @@ class Conflict(Refused):
     code, title, http_status = "conflict", "Somebody else changed it meanwhile", 409
 
 
-# --- classification --------------------------------------------------------------------------------------------------
-_TRANSIENT: tuple[type[BaseException], ...] = (
-    ConnectionError,
-    TimeoutError,
-    BlockingIOError,
-    concurrent.futures.TimeoutError,
-)
-_INVALID: tuple[type[BaseException], ...] = (ValueError, TypeError)
-_PERMANENT: tuple[type[BaseException], ...] = (
-    LookupError,
-    AttributeError,
-    NotImplementedError,
-    AssertionError,
-    SyntaxError,
-    ImportError,
-    ArithmeticError,
-    FileNotFoundError,
-    PermissionError,
-)
-
-
-def classify(error: BaseException) -> Category:
-    """The category of an exception, by its type. What no rule names is transient: another try is cheap, a lost job is not."""
-    match error:
-        case Transient():
-            return Category.TRANSIENT
-        case Permanent():
-            return Category.PERMANENT
-        case Cancelled():
-            return Category.CANCELLED
-        case TimedOut():
-            return Category.TIMEOUT
-        case MemoryError():
-            return Category.RESOURCE
-        case _ if isinstance(error, _TRANSIENT):
-            return Category.TRANSIENT
-        case _ if isinstance(error, _INVALID):
-            return Category.INVALID_INPUT
-        case _ if isinstance(error, _PERMANENT):
-            return Category.PERMANENT
-        case _:
-            return Category.TRANSIENT
-
-
-RETRIED = frozenset({Category.TRANSIENT, Category.TIMEOUT, Category.RESOURCE, Category.LOST})
+# The categories that another try may mend; jobs.classification finds them.
+RETRIED = frozenset({Category.TRANSIENT, Category.TIMEOUT, Category.RESOURCE})
+# What a tool's author may say that an exception means.
+NAMEABLE = frozenset(Category) - {Category.LOST, Category.CANCELLED}

@@ -11,16 +11,20 @@ import signal
 import threading
 import time
 import traceback
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from django.conf import settings
+from django.utils import timezone
 from pydantic import BaseModel
 
 from jobs import doorbell, lifecycle, tools, workers
 from jobs.bundle import MOST, Bundle, Habits
-from jobs.errors import Cancelled, Category, Interrupted, Stopped, Superseded, TimedOut, Transient, classify
-from jobs.lifecycle import End, Failure, Next, Running, Usage
+from jobs.classification import classify, wanted_wait
+from jobs.errors import Cancelled, Category, Interrupted, Stopped, Superseded, TimedOut
+from jobs.failures import Failure, place_of
+from jobs.lifecycle import End, Next, Running, Usage
 from jobs.payloads import Json, clean_text, shown, storable
 from jobs.pulse import WAKE_SIGNAL, Pulse, going_down, takes_more
 from jobs.resources import end_descendants
@@ -109,8 +113,10 @@ def _end_what_was_left(context: RunContext) -> None:
 
 
 def _call(context: RunContext) -> End | None:
+    meanings: Mapping[type[BaseException], Category] = {}
     try:
         tool = tools.get(context.running.job.tool)
+        meanings = tool.errors
         params = tool.validate(context.running.params)
         positional, named = tool.arguments(params, context)
         with _Armed(context):
@@ -125,7 +131,7 @@ def _call(context: RunContext) -> End | None:
             return _stopped(context, Interrupted())
         return _failed(context, error, Category.PERMANENT)
     except BaseException as error:
-        return _failed(context, error, classify(error))
+        return _failed(context, error, classify(error, meanings))
 
 
 async def _awaited(value: Any) -> Any:
@@ -180,8 +186,9 @@ def _failed(context: RunContext, error: BaseException, category: Category) -> En
         error_class=type(error).__name__[:200],
         message=shown(error, 2000),
         traceback=_traceback_of(error),
+        place=place_of(error),
     )
-    return _fail(context, failure, error.retry_after if isinstance(error, Transient) else None)
+    return _fail(context, failure, wanted_wait(error, timezone.now()))
 
 
 def _fail(context: RunContext, failure: Failure, retry_after: float | None) -> End:
@@ -195,7 +202,6 @@ def _fail(context: RunContext, failure: Failure, retry_after: float | None) -> E
         ),
         failure.category,
         retries=job.retry_count,
-        losses=job.loss_count,
         jitter=random.random(),  # noqa: S311  (spreads load, guards nothing)
         retry_after=retry_after,
     )
@@ -206,7 +212,7 @@ def _stopped(context: RunContext, stop: Stopped) -> End | None:
     """The end of a run that was told to stop, whether it obeyed or was ended by force."""
     match stop:
         case TimedOut():
-            failure = Failure(category=Category.TIMEOUT, error_class="TimedOut", message=str(stop))
+            failure = Failure(category=Category.TIMEOUT, error_class="TimedOut", message=str(stop), place=context.running.job.tool)
             return _fail(context, failure, None)
         case Interrupted():
             return lifecycle.interrupted(context.running, _usage(context), actor=_actor())

@@ -64,7 +64,7 @@ def everything() -> list[Check]:
     checks = essentials()
     if any(not check.ok for check in checks if check.name != "redis"):
         return checks
-    return [*checks, _workers(), _dispatcher(), *_queue()]
+    return [*checks, _workers(), _dispatcher(), *_queue(), _fences()]
 
 
 def _database() -> Check:
@@ -133,6 +133,12 @@ def _queue() -> list[Check]:
         Check(name="queue", ok=True, detail=f"{queue.queue_length} pending, {queue.running} running"),
         Check(name="oldest wait", ok=not late, detail=f"{_span(wait)} for the next ready job", hint=hint if late else ""),
     ]
+
+
+def _fences() -> Check:
+    refused = statistics.refused_writes()
+    detail = f"{refused} late writes refused" if refused else "no late write was refused"
+    return Check(name="fences", ok=True, detail=detail)
 
 
 def _ago(moment: datetime, now: datetime) -> str:

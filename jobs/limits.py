@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from django.db.models import TextChoices
 
 from jobs.errors import Problem, RequirementTooLarge
-from jobs.retry import Retry
+from jobs.retry import Retry, RetryWish
 from jobs.states import Operation, Priority
 
 # How much earlier a job counts as submitted, a point of priority weight; seconds. Bounds starvation: a low job waits
@@ -84,6 +84,7 @@ class Limits:
     retry: Retry = field(default_factory=Retry)
     default_timeout_ms: int = DEFAULT_TIMEOUT_MS
     operation_timeouts_ms: dict[str, int] = field(default_factory=lambda: {k.value: v for k, v in OPERATION_TIMEOUTS_MS.items()})
+    operation_retries: Mapping[str, RetryWish] = field(default_factory=dict)
     resources: Resources = field(default_factory=lambda: Resources(memory_mb=2048, cpu_weight=8, disk_mb=1024))
     rules: Mapping[Group, Rule] = field(default_factory=dict)
 
@@ -93,6 +94,10 @@ class Limits:
 
     def timeout_ms(self, operation: str | None) -> int:
         return self.operation_timeouts_ms.get(operation or "", self.default_timeout_ms)
+
+    def retry_of(self, operation: str) -> Retry:
+        """The policy of an operation, where the tool has none of its own."""
+        return self.operation_retries.get(operation, RetryWish()).over(self.retry)
 
     def refuse_if_never_fits(self, needs: Resources) -> None:
         """Raises `RequirementTooLarge` for a job that could never be admitted."""

@@ -19,7 +19,7 @@ from jobs.payloads import clean_text
 from jobs.sight import EVERYTHING, Sight
 from jobs.states import Status
 
-PAYLOADS = ("params", "result", "diagnostics", "metadata")
+PAYLOADS = ("params", "result", "diagnostics", "metadata", "checkpoint")
 MOST = 100
 # What a list may be sorted by: the column, and whether the greatest comes first.
 SORTS = {

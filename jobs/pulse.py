@@ -166,6 +166,7 @@ class Pulse:
             return
         self._next_beat = time.monotonic() + settings.JOBSITE_BEAT
         if answer is None:
+            lifecycle.note_refused(run.running)
             self._stop(run, Superseded("another attempt has taken over"))
         elif answer[0]:
             run.running.job.cancel_reason = answer[1]

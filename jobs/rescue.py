@@ -6,9 +6,8 @@ import logging
 import random
 
 from jobs import lifecycle
-from jobs.errors import Category
 from jobs.lifecycle.rows import RETURNED, fetch, job_of
-from jobs.retry import Retry, decide
+from jobs.retry import decide_lost
 
 log = logging.getLogger(__name__)
 
@@ -25,13 +24,7 @@ def rescue_lost() -> int:
     for *columns, attempt_id, worker, pid in fetch(_EXPIRED, {}):
         job = job_of(columns)
         running = lifecycle.Running(attempt_id=attempt_id, job=job, params={}, previous_errors=job.retry_count + job.loss_count)
-        decision = decide(
-            Retry(max=job.max_retries, first=1.0, factor=2.0, cap=30.0),
-            Category.LOST,
-            retries=job.retry_count,
-            losses=job.loss_count,
-            jitter=random.random(),  # noqa: S311  (spreads load, guards nothing)
-        )
+        decision = decide_lost(losses=job.loss_count, jitter=random.random())  # noqa: S311  (spreads load, guards nothing)
         if lifecycle.lose(running, decision, actor="dispatcher") is not None:
             log.warning("lost %s on %s pid %s: its lease was not renewed", job.id, worker, pid)
             lost += 1

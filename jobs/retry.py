@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jobs.errors import RETRIED, Category
 
@@ -31,6 +31,25 @@ class Retry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RetryWish:
+    """A part of a policy; None is left to what holds otherwise. Delays are seconds."""
+
+    max: int | None = None
+    first: float | None = None
+    factor: float | None = None
+    cap: float | None = None
+
+    def over(self, policy: Retry) -> Retry:
+        """The policy with what is wished for in its place."""
+        wished = {name: value for name, value in vars(self).items() if value is not None}
+        return replace(policy, **wished)
+
+
+# A vanished process says nothing about the job, so the job's own policy does not time it.
+AFTER_LOSS = Retry(max=MAX_LOSSES, first=1.0, factor=2.0, cap=30.0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Again:
     """Try again after `delay` seconds."""
 
@@ -45,17 +64,25 @@ class GiveUp:
     reason: str
 
 
-def decide(
-    policy: Retry, category: Category, *, retries: int, losses: int, jitter: float, retry_after: float | None = None
-) -> Again | GiveUp:
-    """What follows a failed attempt. `retries` and `losses` count what was spent before this failure."""
-    if category is Category.LOST:
-        if losses + 1 >= MAX_LOSSES:
-            return GiveUp(reason=f"lost {MAX_LOSSES} times in a row: its process ended without a word each time")
-        return Again(delay=policy.delay(losses, jitter), spends_retry=False)
+@dataclass(frozen=True, kw_only=True)
+class Quarantine:
+    """The job is held until a person releases it: it may be what kills its processes."""
+
+    reason: str
+
+
+def decide(policy: Retry, category: Category, *, retries: int, jitter: float, retry_after: float | None = None) -> Again | GiveUp:
+    """What follows a failed attempt; `retries` counts what was spent before. `retry_after` (seconds) wins over the back-off."""
     if category not in RETRIED:
         return GiveUp(reason=f"{category.value.replace('_', ' ')} failure: trying again would not help")
     if retries >= policy.max:
         return GiveUp(reason="no retries are allowed" if policy.max == 0 else f"all {policy.max} retries are spent")
     delay = policy.delay(retries, jitter) if retry_after is None else max(0.0, retry_after)
     return Again(delay=delay, spends_retry=True)
+
+
+def decide_lost(*, losses: int, jitter: float) -> Again | Quarantine:
+    """What follows an attempt whose process vanished; `losses` counts those in a row before it. No retry is spent on it."""
+    if losses + 1 >= MAX_LOSSES:
+        return Quarantine(reason=f"lost {MAX_LOSSES} times in a row: its process ended without a word each time")
+    return Again(delay=AFTER_LOSS.delay(losses, jitter), spends_retry=False)

@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_camel
 from jobs.events import millis
 from jobs.models import Attempt, Event, Job, JobMetrics
 from jobs.payloads import Json
+from jobs.states import Gate, Status
 from jobs.why import Why
 
 Millis = Annotated[int, Field(description="epoch milliseconds")]
@@ -90,6 +91,14 @@ class JobSummary(Shape):
     operation_type: str | None = None
     priority: str | None = None
     submitted_by: str | None = None
+    retry_count: int = 0
+    max_retries: int = 0
+    loss_count: Annotated[int, Field(description="attempts in a row whose process vanished; they spend no retry")] = 0
+    quarantined: Annotated[bool, Field(description="pending until somebody releases it")] = False
+    next_attempt_at: Annotated[Millis | None, Field(description="of a job that is to be tried again, or to start later")] = None
+    error_class: str | None = None
+    error_category: str | None = None
+    error_fingerprint: Annotated[str | None, Field(description="equal for failures that are alike")] = None
 
 
 class TaskJob(JobSummary):
@@ -147,14 +156,18 @@ class JobAttempt(Shape):
     error_class: str | None = None
     error_category: str | None = None
     error_message: str | None = None
+    error_place: str | None = None
+    error_fingerprint: str | None = None
+    traceback: str | None = None
+    refused_writes: Annotated[int, Field(description="that came after it was given up for lost")] = 0
     resource_usage: ResourceUsage
 
 
 class WhyWaiting(Shape):
     """Why a pending job waits.
 
-    `reason` is a stable word: dependencies, schedule, retry, paused, limit, rate, capacity, queued, starting, no_worker or
-    no_dispatcher. `place` is its place in line; `until` the earliest time it can start, where that is known.
+    `reason` is a stable word: dependencies, schedule, retry, paused, quarantined, limit, rate, capacity, queued, starting,
+    no_worker or no_dispatcher. `place` is its place in line; `until` the earliest time it can start, where that is known.
     """
 
     reason: str
@@ -201,6 +214,7 @@ class Statistics(Shape):
     average_performance_score: float | None = None
     resource_use: ResourceUse
     by_operation: dict[str, OperationStatistics]
+    refused_writes: Annotated[int, Field(description="of attempts that had been given up for lost; none of them counted")]
 
 
 # --- rows to shapes --------------------------------------------------------------------------------------------------
@@ -293,6 +307,14 @@ def _summary_fields(job: Job) -> dict[str, Any]:
         "operation_type": job.operation or None,
         "priority": job.priority,
         "submitted_by": job.submitted_by or None,
+        "retry_count": job.retry_count,
+        "max_retries": job.max_retries,
+        "loss_count": job.loss_count,
+        "quarantined": job.status == Status.PENDING and job.gate == Gate.QUARANTINED,
+        "next_attempt_at": millis(job.run_at) if job.status == Status.PENDING and job.gate == Gate.TIME else None,
+        "error_class": job.error_class or None,
+        "error_category": job.error_category or None,
+        "error_fingerprint": job.error_fingerprint or None,
     }
 
 
@@ -334,6 +356,10 @@ def job_attempt(attempt: Attempt) -> JobAttempt:
         error_class=attempt.error_class or None,
         error_category=attempt.error_category or None,
         error_message=attempt.error_message or None,
+        error_place=attempt.error_place or None,
+        error_fingerprint=attempt.error_fingerprint or None,
+        traceback=attempt.traceback or None,
+        refused_writes=attempt.refused_writes,
         resource_usage=ResourceUsage(peak_memory_mb=attempt.peak_memory_mb, average_cpu_usage=attempt.cpu_percent),
     )
 

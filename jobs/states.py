@@ -23,6 +23,7 @@ class AttemptState(TextChoices):
     TIMED_OUT = "timed_out", "Timed out"
     LOST = "lost", "Lost"
     INTERRUPTED = "interrupted", "Interrupted"
+    QUARANTINED = "quarantined", "Lost, and its job quarantined"
     CANCELLED = "cancelled", "Cancelled"
 
 
@@ -33,6 +34,7 @@ class Gate(TextChoices):
     DEPENDENCIES = "dependencies", "Waits for dependencies"
     TIME = "time", "Waits for its time"
     PAUSED = "paused", "Paused"
+    QUARANTINED = "quarantined", "Quarantined"
 
 
 class DependencyPolicy(TextChoices):
@@ -54,7 +56,9 @@ JOB_MOVES: dict[str, dict[Status | None, frozenset[Status]]] = {
     "start": {Status.PENDING: frozenset({Status.RUNNING})},
     "finish": {Status.RUNNING: frozenset({Status.COMPLETED})},
     "fail": {Status.RUNNING: frozenset({Status.PENDING, Status.FAILED}), Status.PENDING: frozenset({Status.FAILED})},
-    "lose": {Status.RUNNING: frozenset({Status.PENDING, Status.FAILED, Status.CANCELLED})},
+    "lose": {Status.RUNNING: frozenset({Status.PENDING, Status.CANCELLED})},
+    "quarantine": {Status.RUNNING: frozenset({Status.PENDING})},
+    "release": {Status.PENDING: frozenset({Status.PENDING})},
     "interrupt": {Status.RUNNING: frozenset({Status.PENDING})},
     "withdraw": {Status.PENDING: frozenset({Status.PENDING})},
     "pause": {Status.PENDING: frozenset({Status.PENDING})},
@@ -71,6 +75,7 @@ ATTEMPT_MOVES: dict[str, dict[AttemptState | None, frozenset[AttemptState]]] = {
     "finish": {AttemptState.RUNNING: frozenset({AttemptState.SUCCEEDED})},
     "fail": {AttemptState.RUNNING: frozenset({AttemptState.FAILED, AttemptState.TIMED_OUT})},
     "lose": {AttemptState.RUNNING: frozenset({AttemptState.LOST})},
+    "quarantine": {AttemptState.RUNNING: frozenset({AttemptState.QUARANTINED})},
     "interrupt": {AttemptState.RUNNING: frozenset({AttemptState.INTERRUPTED})},
     "withdraw": {AttemptState.ADMITTED: frozenset({AttemptState.CANCELLED})},
     "cancel": {

@@ -12,7 +12,7 @@ from django.db.models import Count, DurationField, ExpressionWrapper, F, Max, Mi
 from django.db.models.functions import Now
 
 from jobs.errors import NotFound
-from jobs.models import Job, JobMetrics
+from jobs.models import Attempt, Job, JobMetrics
 from jobs.sight import EVERYTHING, Sight
 from jobs.states import ACTIVE, Gate, Operation, Priority, Status
 
@@ -63,6 +63,7 @@ class Statistics:
     average_performance_score: float | None
     resource_use: ResourceUse = field(default_factory=ResourceUse)
     by_operation: dict[str, OperationStatistics] = field(default_factory=dict)
+    refused_writes: int = 0
 
 
 def queue_status(sight: Sight = EVERYTHING) -> QueueStatus:
@@ -96,7 +97,7 @@ def oldest_ready_wait() -> timedelta:
 
 
 def statistics(sight: Sight = EVERYTHING) -> Statistics:
-    """One query: sums by status and operation, from which every total and average follows."""
+    """Two queries: sums by status and operation, from which every total and average follows; and what was refused."""
     rows = list(
         sight.of(Job.objects.all())
         .values("status", "operation")
@@ -125,7 +126,16 @@ def statistics(sight: Sight = EVERYTHING) -> Statistics:
             peak_cpu_usage=max((row["peak_cpu"] or 0.0 for row in rows), default=0.0),
         ),
         by_operation=_by_operation(rows),
+        refused_writes=refused_writes(sight),
     )
+
+
+def refused_writes(sight: Sight = EVERYTHING) -> int:
+    """Writes of attempts that had been given up for lost: each one was kept out by the fence."""
+    late = Attempt.objects.filter(refused_writes__gt=0)
+    if sight != EVERYTHING:
+        late = late.filter(job__in=sight.of(Job.objects.all()))
+    return late.aggregate(number=Sum("refused_writes"))["number"] or 0
 
 
 def metrics_of(job_id: str) -> JobMetrics:

@@ -21,6 +21,7 @@ from jobs.errors import InvalidRequest, Problem
 from jobs.limits import Limits, Resources
 from jobs.models import Job
 from jobs.payloads import Json
+from jobs.retry import RetryWish
 from jobs.states import DependencyPolicy, Operation, Priority
 from jobs.tools import STANDARD, Tool
 
@@ -43,6 +44,7 @@ class Submission:
     depends_on: Sequence[str] = ()
     timeout_ms: int | None = None
     max_retries: int | None = None
+    retry: RetryWish = field(default_factory=RetryWish)  # max_retries wins over its own
     resources: Resources | None = None
     estimated_ms: int | None = None
     task_id: str = ""
@@ -73,8 +75,8 @@ def prepare(wanted: Submission, limits: Limits) -> Job:
     needs = wanted.resources or tool.resources
     _check_numbers(wanted, needs)
     limits.refuse_if_never_fits(needs)
-    retry = tool.retry or limits.retry
     operation = _choice(Operation, wanted.operation, "operationType") or tool.operation
+    retry = wanted.retry.over(tool.retry or limits.retry_of(operation))
     return Job(
         id=_checked_id(wanted.id) if wanted.id is not None else new_id(tool.name),
         kind=Job.Kind.STANDARD if wanted.standard else Job.Kind.TASK,
@@ -182,6 +184,10 @@ def _check_numbers(wanted: Submission, needs: Resources) -> None:
         ("timeoutMs", wanted.timeout_ms, 1, 30 * day_ms),
         ("concurrencyLimit", wanted.concurrency_limit, 1, 1_000_000),
         ("maxRetries", wanted.max_retries, 0, 1000),
+        ("retryPolicy/maxRetries", wanted.retry.max, 0, 1000),
+        ("retryPolicy/backoffMultiplier", wanted.retry.factor, 1, 100),
+        ("retryPolicy/initialDelayMs", _in_ms(wanted.retry.first), 0, 30 * day_ms),
+        ("retryPolicy/maxDelayMs", _in_ms(wanted.retry.cap), 0, 30 * day_ms),
         ("estimatedDuration", wanted.estimated_ms, 0, 365 * day_ms),
         ("resourceRequirements/memoryMB", needs.memory_mb, 0, 2**31 - 1),
         ("resourceRequirements/cpuWeight", needs.cpu_weight, 0, 1e6),
@@ -192,6 +198,10 @@ def _check_numbers(wanted: Submission, needs: Resources) -> None:
             raise _invalid(f"{name} must be from {least:g} to {most:g}", name)
     if len(wanted.depends_on) > MAX_DEPENDENCIES:
         raise _invalid(f"at most {MAX_DEPENDENCIES} dependencies are allowed", "dependencies")
+
+
+def _in_ms(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1000
 
 
 def _invalid(detail: str, name: str) -> InvalidRequest:

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 
-from jobs.errors import InvalidParams, Problem, UnknownTool
+from jobs.errors import NAMEABLE, Category, InvalidParams, Problem, UnknownTool
 from jobs.limits import Resources, Rule
 from jobs.payloads import Json, clean_text, escaped
 from jobs.retry import Retry
@@ -83,6 +83,7 @@ class Tool:
     queue: str = "default"
     rule: Rule = field(default_factory=Rule)
     deduplicate: bool = False
+    errors: Mapping[type[BaseException], Category] = field(default_factory=dict)
     description: str = ""
 
     def validate(self, params: Mapping[str, Any]) -> BaseModel:
@@ -124,6 +125,7 @@ def tool(
     max_running: int | None = None,
     per_minute: int | None = None,
     deduplicate: bool = False,
+    errors: Mapping[type[BaseException], Category | str] | None = None,
 ) -> Callable[[ToolFunction], ToolFunction]:
     """Register a function as a tool. `timeout` is seconds.
 
@@ -133,6 +135,8 @@ def tool(
     `queue` names the workers that run it. At most `max_running` of its jobs run at once, and `per_minute` start in any sixty
     seconds; a rule that an operator sets for the tool takes their place. With `deduplicate`, a submit with the params of a job that
     is pending or running gives that job instead of a new one.
+
+    `errors` says of exception types what they mean here: `{QuotaExceeded: "transient"}`; see `jobs.classification` for the rest.
     """
     if queue in (EXTERNAL, STANDARD):
         raise ValueError(f"tool {name!r}: no worker of ours serves the queue {queue!r}")
@@ -160,12 +164,21 @@ def tool(
             resources=resources or Resources(),
             queue=queue,
             deduplicate=deduplicate,
+            errors=_checked(errors or {}),
             rule=Rule(max_running=max_running, per_minute=per_minute),
             description=inspect.cleandoc(run.__doc__ or "").split("\n\n")[0],
         )
         return run
 
     return register
+
+
+def _checked(errors: Mapping[type[BaseException], Category | str]) -> Mapping[type[BaseException], Category]:
+    """What an exception can mean; LOST and the like are found out otherwise."""
+    named = {error: Category(category) for error, category in errors.items()}
+    if wrong := [error.__name__ for error, category in named.items() if category not in NAMEABLE]:
+        raise ValueError(f"errors of {', '.join(wrong)}: use one of {', '.join(sorted(NAMEABLE))}")
+    return named
 
 
 def _model_of(name: str, parameters: Mapping[str, inspect.Parameter], hints: Mapping[str, Any]) -> type[BaseModel]:

@@ -48,6 +48,8 @@ def why_all(jobs: Sequence[Job]) -> dict[str, Why]:
     for job in waiting:
         if job.gate == Gate.PAUSED:
             found[job.pk] = Why(reason="paused", text=f"It is paused: {job.reason}.", since=job.gate_since)
+        elif job.gate == Gate.QUARANTINED:
+            found[job.pk] = Why(reason="quarantined", text=f"It is held until it is released: {job.reason}.", since=job.gate_since)
         elif job.gate == Gate.TIME:
             found[job.pk] = _until_its_time(job)
     given = [job for job in waiting if job.current_attempt_id is not None]
@@ -65,6 +67,8 @@ def why_all(jobs: Sequence[Job]) -> dict[str, Why]:
 def _until_its_time(job: Job) -> Why:
     if job.attempt_count:
         text = "The last attempt failed; it is tried again after a pause."
+        if job.retry_count:
+            text = f"The last attempt failed; retry {job.retry_count} of {job.max_retries} comes after a pause."
         return Why(reason="retry", text=text, since=job.gate_since, until=job.run_at)
     return Why(reason="schedule", text="It was asked to start later.", since=job.gate_since, until=job.run_at)
 

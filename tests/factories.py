@@ -8,7 +8,8 @@ from typing import Any
 
 from jobs import admission, configuration, lifecycle
 from jobs.errors import Category, Permanent, Transient
-from jobs.lifecycle import Failure, Running, Submission, Usage
+from jobs.failures import Failure
+from jobs.lifecycle import Running, Submission, Usage
 from jobs.models import Job
 from jobs.retry import Again, GiveUp, Retry
 from jobs.tools import JobContext, tool

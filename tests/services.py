@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from jobs import briefly
 from jobsite.embedded import Embedded, endpoints
@@ -24,6 +25,10 @@ def _start() -> Embedded | None:
     os.environ |= {"JOBSITE_VAR": str(var), "DATABASE_URL": where.database_url, "REDIS_URL": where.redis_url}
     return started
 
+
+# A loaded machine is slow at times, and that is nothing about a property.
+settings.register_profile("here", deadline=None)
+settings.load_profile("here")
 
 # On import, because pytest-django reads the settings in the first hook that any plugin could use.
 _embedded = _start()

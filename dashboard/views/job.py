@@ -37,8 +37,9 @@ def _context(job: Job) -> dict[str, Any]:
         "metrics": getattr(job, "metrics", None),
         "may_cancel": job.status not in FINAL and job.cancel_requested_at is None,
         "may_retry": job.status in {Status.FAILED, Status.CANCELLED},
-        "may_pause": job.status == Status.PENDING and job.gate != Gate.PAUSED,
+        "may_pause": job.status == Status.PENDING and job.gate not in {Gate.PAUSED, Gate.QUARANTINED},
         "may_resume": job.status == Status.PENDING and job.gate == Gate.PAUSED,
+        "may_release": job.status == Status.PENDING and job.gate == Gate.QUARANTINED,
     }
 
 
@@ -98,3 +99,9 @@ def pause(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
 @permission_required("jobs.control_job", raise_exception=True)
 def resume(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
     return _steered(request, job_id, lifecycle.resume, "The job is back in line.")
+
+
+@require_POST
+@permission_required("jobs.control_job", raise_exception=True)
+def release(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
+    return _steered(request, job_id, lifecycle.release, "The job is released and back in line.")

@@ -27,6 +27,7 @@ class NewRetryPolicy(Strict):
     max_retries: int | None = None
     backoff_multiplier: float | None = None
     initial_delay_ms: int | None = None
+    operation_retries: dict[str, dict[str, float]] | None = None
 
 
 class NewTimeoutPolicy(Strict):
@@ -70,6 +71,7 @@ _PLACES = {
     "max_retries": "/retryPolicy/maxRetries",
     "backoff_multiplier": "/retryPolicy/backoffMultiplier",
     "initial_delay_ms": "/retryPolicy/initialDelayMs",
+    "operation_retries": "/retryPolicy/operationRetries",
     "max_delay_ms": "/maxRetryDelayMs",
     "default_timeout_ms": "/timeoutPolicy/defaultTimeoutMs",
     "operation_timeouts": "/timeoutPolicy/operationTimeouts",

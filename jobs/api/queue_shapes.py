@@ -15,6 +15,7 @@ class RetryPolicy(Shape):
     max_retries: int
     backoff_multiplier: float
     initial_delay_ms: int
+    operation_retries: dict[str, dict[str, float]] | None = None
 
 
 class TimeoutPolicy(Shape):
@@ -63,6 +64,7 @@ def queue_config(row: QueueConfig) -> JobQueueConfig:
             max_retries=row.max_retries,
             backoff_multiplier=row.backoff_multiplier,
             initial_delay_ms=row.initial_delay_ms,
+            operation_retries=row.operation_retries or None,
         ),
         timeout_policy=TimeoutPolicy(default_timeout_ms=row.default_timeout_ms, operation_timeouts=row.operation_timeouts),
         resource_limits=ResourceLimits(

@@ -10,8 +10,10 @@ from django.utils import timezone
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.alias_generators import to_camel
 
+from jobs import configuration
 from jobs.errors import InvalidRequest, NotFound
 from jobs.limits import Resources
+from jobs.retry import RetryWish
 from jobs.states import DependencyPolicy, Operation, Priority, Status
 from jobs.submission import ID, MAX_DEPENDENCIES, Submission
 
@@ -49,6 +51,18 @@ class WantedResources(Sent):
         return Resources(memory_mb=self.memory_mb, cpu_weight=self.cpu_weight, disk_mb=self.disk_space_mb)
 
 
+class WantedRetries(Sent):
+    """How often and how patiently to try again; what is left out comes from the tool, its operation, or the queue."""
+
+    max_retries: Annotated[Whole, Field(ge=0, le=1000)] | None = None
+    backoff_multiplier: Annotated[float, Field(strict=True, ge=1, le=100, allow_inf_nan=False)] | None = None
+    initial_delay_ms: Annotated[Whole, Field(ge=0, le=30 * DAY_MS)] | None = None
+    max_delay_ms: Annotated[Whole, Field(ge=0, le=30 * DAY_MS)] | None = None
+
+    def as_wish(self) -> RetryWish:
+        return configuration.retry_wish(self.model_dump(by_alias=True, exclude_none=True))
+
+
 class WantedMetadata(BaseModel):
     """The caller's own words about the job; these names mean something here, any other is kept as it is."""
 
@@ -71,6 +85,7 @@ class JobFields(Sent):
     dependency_policy: Annotated[DependencyPolicy, Field(description="when a dependency fails or is cancelled")] | None = None
     timeout_ms: Annotated[Whole, Field(ge=1, le=30 * DAY_MS)] | None = None
     max_retries: Annotated[Whole, Field(ge=0, le=1000)] | None = None
+    retry_policy: WantedRetries = WantedRetries()
     resource_requirements: WantedResources | None = None
     estimated_duration: Annotated[Whole, Field(ge=0, le=365 * DAY_MS, description="milliseconds")] | None = None
     task_id: Label = ""
@@ -94,6 +109,8 @@ class JobFields(Sent):
         values: dict[str, Any] = {ours: getattr(self, name) for name, ours in _SUBMISSION.items() if name in said}
         if "resource_requirements" in said and self.resource_requirements is not None:
             values["resources"] = self.resource_requirements.as_resources()
+        if "retry_policy" in said:
+            values["retry"] = self.retry_policy.as_wish()
         if "metadata" in said:
             values["metadata"] = self.metadata.model_dump(by_alias=True, exclude_unset=True)
             values["batch"] = self.metadata.batch_id or ""

@@ -60,6 +60,14 @@ def resume(request: ApiRequest, job_id: JobId, response: HttpResponse) -> JobSta
     return after(job_id, response)
 
 
+@router.post("/{job_id}/release", response={202: JobStatusMessage}, auth=CONTROL, operation_id="releaseJob", **WIRE)
+def release(request: ApiRequest, job_id: JobId, response: HttpResponse) -> JobStatusMessage:
+    """Let a job in again that was quarantined because its process vanished three times in a row."""
+    sight.refuse_unseen(job_id, request.caller.sight)
+    lifecycle.release(job_id, by=request.caller.name)
+    return after(job_id, response)
+
+
 @router.post("/{job_id}/priority", response={202: JobStatusMessage}, auth=CONTROL, operation_id="setPriority", **WIRE)
 def priority(request: ApiRequest, job_id: JobId, response: HttpResponse, wanted: NewPriority) -> JobStatusMessage:
     """Give a pending job another priority, and with it another place in line."""

@@ -6,9 +6,9 @@ deadlock among themselves.
 
 submitting  submit submit_many retry          from outside
 admitting   admit ring start start_next beat  towards and through a run
-ending      finish fail stop interrupt lose cancel
+ending      finish fail stop interrupt lose (which may quarantine) cancel
 ends        how one or many ends are written, with the starts that follow
-holding     withdraw pause resume reprioritise      keep waiting jobs back, move them in line
+holding     withdraw pause resume release reprioritise      keep waiting jobs back, move them in line
 settling    open_due settle                   what time and finished parents change
 """
 
@@ -22,11 +22,12 @@ from jobs.lifecycle.ending import (
     interrupt,
     interrupted,
     lose,
+    note_refused,
     stop,
     stopped,
 )
-from jobs.lifecycle.ends import End, Failure, Usage, write
-from jobs.lifecycle.holding import lock_configuration, pause, reprioritise, resume, withdraw
+from jobs.lifecycle.ends import End, Usage, write
+from jobs.lifecycle.holding import lock_configuration, pause, release, reprioritise, resume, withdraw
 from jobs.lifecycle.settling import open_due, settle
 from jobs.lifecycle.submitting import retry, submit, submit_many, submit_once
 from jobs.submission import Submission
@@ -35,7 +36,6 @@ __all__ = [
     "Beat",
     "Child",
     "End",
-    "Failure",
     "Next",
     "Running",
     "Submission",
@@ -51,9 +51,11 @@ __all__ = [
     "interrupted",
     "lock_configuration",
     "lose",
+    "note_refused",
     "note_rung",
     "open_due",
     "pause",
+    "release",
     "reprioritise",
     "resume",
     "retry",

@@ -1,4 +1,4 @@
-"""Verbs that end an attempt, and with it perhaps the job: finish, fail, stop, interrupt, lose, cancel.
+"""Verbs that end an attempt, and with it perhaps the job: finish, fail, stop, interrupt, lose and quarantine, cancel.
 
 `finished`, `gone_wrong`, `stopped` and `interrupted` only say how; a child that runs many brief jobs writes several at once.
 """
@@ -9,13 +9,14 @@ from django.db import transaction
 
 from jobs import events
 from jobs.errors import Category, NotFound
+from jobs.failures import Failure
 from jobs.lifecycle.admitting import Running
-from jobs.lifecycle.ends import End, Failure, Usage, write
-from jobs.lifecycle.rows import RETURNED, jobs_from
+from jobs.lifecycle.ends import End, Usage, write
+from jobs.lifecycle.rows import RETURNED, fetch, jobs_from
 from jobs.models import Job
-from jobs.payloads import Json
-from jobs.retry import Again, GiveUp
-from jobs.states import AttemptState, Status
+from jobs.payloads import Json, clean_text
+from jobs.retry import Again, GiveUp, Quarantine
+from jobs.states import AttemptState, Gate, Status
 
 
 def finished(running: Running, result: Json, usage: Usage, *, actor: str, span: tuple[float, float] | None = None) -> End:
@@ -29,7 +30,7 @@ def finished(running: Running, result: Json, usage: Usage, *, actor: str, span: 
         usage=usage,
         actor=actor,
         reason="the tool returned an error result" if is_error else "",
-        failure=Failure(category=Category.PERMANENT, error_class="ErrorResult", message="isError") if is_error else None,
+        failure=_error_result_failure(running.job, result) if is_error else None,
         result=result,
         heeds_cancel=True,
         span=span,
@@ -39,6 +40,12 @@ def finished(running: Running, result: Json, usage: Usage, *, actor: str, span: 
 def finish(running: Running, result: Json, usage: Usage, *, actor: str) -> Job | None:
     """The tool returned `result`. None: superseded, or a cancel came first."""
     return _write(finished(running, result, usage, actor=actor))
+
+
+def _error_result_failure(job: Job, result: Json) -> Failure:
+    texts = [str(item.get("text", "")) for item in result["content"] if isinstance(item, dict)]
+    message = clean_text(" ".join(texts) or "the tool returned an error result", 2000)
+    return Failure(category=Category.PERMANENT, error_class="ErrorResult", message=message, place=job.tool)
 
 
 def gone_wrong(running: Running, failure: Failure, decision: Again | GiveUp, usage: Usage, *, actor: str) -> End:
@@ -103,30 +110,40 @@ def interrupt(running: Running, usage: Usage, *, actor: str) -> Job | None:
     return _write(interrupted(running, usage, actor=actor))
 
 
-def lose(running: Running, decision: Again | GiveUp, *, actor: str) -> Job | None:
-    """The lease is over and nobody renewed it. A cancelled job ends here, others go on as `decision` says."""
+def lose(running: Running, decision: Again | Quarantine, *, actor: str) -> Job | None:
+    """The lease is over and nobody renewed it. A cancelled job ends here, others go on or are held as `decision` says."""
     failure = Failure(
         category=Category.LOST,
         error_class="Lost",
         message="its process ended or hung without a word: the lease was not renewed",
+        place=running.job.tool,
     )
     cancelled = running.job.cancel_requested_at is not None
-    again = decision if isinstance(decision, Again) and not cancelled else None
-    status = Status.CANCELLED if cancelled else Status.PENDING if again else Status.FAILED
-    reason = decision.reason if isinstance(decision, GiveUp) else failure.message
+    held = isinstance(decision, Quarantine) and not cancelled
+    reason = decision.reason if isinstance(decision, Quarantine) else failure.message
     end = End(
         running=running,
-        verb="lose",
-        state=AttemptState.LOST,
-        status=status,
+        verb="quarantine" if held else "lose",
+        state=AttemptState.QUARANTINED if held else AttemptState.LOST,
+        status=Status.CANCELLED if cancelled else Status.PENDING,
         actor=actor,
         reason=(running.job.cancel_reason or "cancelled") if cancelled else reason,
         failure=failure,
-        again=again,
-        result=error_result(reason) if status == Status.FAILED else None,
+        again=decision if isinstance(decision, Again) and not cancelled else None,
+        gate=Gate.QUARANTINED if held else None,
         if_expired=True,
     )
     return _write(end)
+
+
+_REFUSED = """
+UPDATE jobs_attempt SET refused_writes = refused_writes + 1 WHERE id = %(attempt)s AND state IN ('lost', 'quarantined') RETURNING id
+"""
+
+
+def note_refused(running: Running) -> bool:
+    """Count a write that came when the attempt had been given up for lost. One that only came twice does not count."""
+    return bool(fetch(_REFUSED, {"attempt": running.attempt_id}))
 
 
 def _write(end: End) -> Job | None:

@@ -11,14 +11,16 @@ from typing import Any
 import orjson
 
 from jobs import events
-from jobs.errors import Category
+from jobs.failures import Failure
 from jobs.lifecycle.admitting import APPEND_DIAGNOSTICS, START_NEXT_PARTS, Next, Running, running_of
 from jobs.lifecycle.rows import COLUMNS, fetch, job_of
 from jobs.models import Job
 from jobs.payloads import Json
 from jobs.retry import Again
 from jobs.score import performance_score
-from jobs.states import AttemptState, Status
+from jobs.states import AttemptState, Gate, Status
+
+LOST = frozenset({AttemptState.LOST, AttemptState.QUARANTINED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,21 +37,12 @@ class Usage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
-    """Why an attempt failed; the texts are storable already."""
-
-    category: Category
-    error_class: str
-    message: str
-    traceback: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class End:
     """How an attempt came to its end, decided and not yet written.
 
-    `heeds_cancel`: refused where a cancel was asked for. `if_expired`: refused where the lease was renewed. `span` is when the
-    tool began and ended (monotonic seconds), where that is known better than from the moment of the write.
+    `heeds_cancel`: refused where a cancel was asked for. `if_expired`: refused where the lease was renewed. `gate` is
+    where the job waits, when `again` does not say it. `span` is when the tool began and ended (monotonic seconds), where that is
+    known better than from the moment of the write.
     """
 
     running: Running
@@ -61,6 +54,7 @@ class End:
     reason: str = ""
     failure: Failure | None = None
     again: Again | None = None
+    gate: Gate | None = None
     result: Json = None
     heeds_cancel: bool = False
     if_expired: bool = False
@@ -87,15 +81,19 @@ class End:
             "category": failure.category.value if failure else "",
             "error": failure.message if failure else "",
             "traceback": failure.traceback if failure else "",
+            "place": failure.place if failure else "",
+            "print": failure.fingerprint if failure else "",
             "peak": usage.peak_memory_mb,
-            "cpu": usage.cpu_percent if self.state != AttemptState.LOST else None,
+            "cpu": usage.cpu_percent if self.state not in LOST else None,
             "lines": list(usage.diagnostics),
             "metadata": usage.metadata or {},
             "progress": usage.progress,
             "message": usage.message,
             "stage": usage.stage,
             "spent": 1 if again and again.spends_retry else 0,
-            "delay": again.delay if again else 0.0,
+            "losses": job.loss_count + 1 if self.state in LOST else 0,
+            "delay": again.delay if again else None,
+            "gate": self.gate or (Gate.TIME if again and again.delay else Gate.OPEN),
             "errors": errors,
             "retries": job.retry_count,
             "score": performance_score(
@@ -115,15 +113,17 @@ _END_PARTS = f"""
 given AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(ends)s::jsonb) AS g(job text, attempt bigint, verb text, state text, status text,
         heeds bool, expired bool, final bool, reason text, actor text, result jsonb, class text, category text, error text,
-        traceback text, peak float8, cpu float8, lines jsonb, metadata jsonb, progress float8, message text, stage text,
-        spent int, delay float8, errors int, retries int, score int, began float8, ended float8)
+        traceback text, place text, print text, peak float8, cpu float8, lines jsonb, metadata jsonb, progress float8,
+        message text, stage text,
+        spent int, losses int, delay float8, gate text, errors int, retries int, score int, began float8, ended float8)
 ), locked AS MATERIALIZED (
     SELECT j.id FROM jobs_job j JOIN given g ON j.id = g.job AND j.current_attempt_id = g.attempt
     WHERE j.status || '' = 'running' AND (NOT heeds OR j.cancel_requested_at IS NULL)
     ORDER BY j.id FOR NO KEY UPDATE OF j
 ), mine AS (
     UPDATE jobs_attempt a SET state = g.state, error_class = class, error_category = category, error_message = error,
-        traceback = g.traceback, peak_memory_mb = GREATEST(peak_memory_mb, peak), cpu_percent = COALESCE(cpu, cpu_percent),
+        traceback = g.traceback, error_place = place, error_fingerprint = print,
+        peak_memory_mb = GREATEST(peak_memory_mb, peak), cpu_percent = COALESCE(cpu, cpu_percent),
         started_at = GREATEST(started_at, now() - make_interval(secs => began)),
         finished_at = GREATEST(started_at, now() - make_interval(secs => COALESCE(ended, 0)))
     FROM locked JOIN given g ON g.job = locked.id
@@ -135,10 +135,10 @@ given AS MATERIALIZED (
         progress = COALESCE(g.progress, j.progress), message = COALESCE(g.message, j.message),
         stage = COALESCE(g.stage, j.stage), metadata = j.metadata || g.metadata,
         diagnostics = CASE WHEN lines = '[]' THEN diagnostics ELSE {APPEND_DIAGNOSTICS.format(lines="lines")} END,
-        retry_count = retry_count + spent, loss_count = CASE WHEN g.state = 'lost' THEN loss_count + 1 ELSE 0 END,
+        retry_count = retry_count + spent, loss_count = losses, error_class = class, error_category = category,
+        error_fingerprint = print,
         finished_at = CASE WHEN final THEN now() END, unsettled = final AND has_dependents,
-        run_at = CASE WHEN final THEN run_at ELSE now() + make_interval(secs => delay) END,
-        gate = CASE WHEN final OR delay = 0 THEN 'open' ELSE 'time' END, gate_since = now()
+        run_at = COALESCE(now() + make_interval(secs => delay), run_at), gate = g.gate, gate_since = now()
     FROM mine g WHERE j.id = g.job
     RETURNING j.*
 ), noted AS (

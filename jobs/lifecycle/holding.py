@@ -1,4 +1,4 @@
-"""Verbs that hold pending jobs back: withdraw, pause, resume; and reprioritise, which moves them in line."""
+"""Verbs that hold pending jobs back and let them in again: withdraw, pause, resume, release; and reprioritise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jobs import configuration, events
 from jobs.errors import IllegalMove, NotFound
 from jobs.lifecycle.rows import RETURNED, jobs_from
 from jobs.models import Job
-from jobs.states import Priority
+from jobs.states import Gate, Priority
 
 # An admitted attempt that nobody has begun gives its slot back. Locks are waited for: when this returns, each of these
 # attempts has either begun or is withdrawn.
@@ -46,7 +46,7 @@ def withdraw(*, by: str, reason: str) -> list[Job]:
 _PAUSE = f"""
 WITH moved AS (
     UPDATE jobs_job j SET gate = 'paused', gate_since = now(), reason = %(reason)s, version = version + 1, updated_at = now()
-    WHERE id = %(job)s AND status = 'pending' AND gate <> 'paused' AND current_attempt_id IS NULL
+    WHERE id = %(job)s AND status = 'pending' AND gate NOT IN ('paused', 'quarantined') AND current_attempt_id IS NULL
     RETURNING {RETURNED}
 ), noted AS (
     INSERT INTO jobs_event (job_id, verb, before, after, reason, actor, at)
@@ -55,18 +55,18 @@ WITH moved AS (
 SELECT * FROM moved
 """
 # The gate is computed from the rows: parents may have finished meanwhile, and one that ended badly is settled once more.
-_RESUME = f"""
+_REOPEN = f"""
 WITH was AS (
-    SELECT id FROM jobs_job WHERE id = %(job)s AND status = 'pending' AND gate = 'paused' FOR NO KEY UPDATE
+    SELECT id FROM jobs_job WHERE id = %(job)s AND status = 'pending' AND gate = %(gate)s FOR NO KEY UPDATE
 ), moved AS (
-    UPDATE jobs_job j SET gate_since = now(), reason = '', version = version + 1, updated_at = now(),
+    UPDATE jobs_job j SET loss_count = 0, gate_since = now(), reason = '', version = version + 1, updated_at = now(),
         gate = CASE WHEN EXISTS (SELECT 1 FROM jobs_dependency d WHERE d.job_id = j.id AND d.met_at IS NULL) THEN 'dependencies'
             WHEN run_at > now() THEN 'time' ELSE 'open' END
     FROM was WHERE j.id = was.id
     RETURNING {RETURNED}
 ), noted AS (
     INSERT INTO jobs_event (job_id, verb, before, after, reason, actor, at)
-    SELECT id, 'resume', 'pending', 'pending', '', %(by)s, now() FROM moved
+    SELECT id, %(verb)s, 'pending', 'pending', '', %(by)s, now() FROM moved
 ), resettled AS (
     UPDATE jobs_job p SET unsettled = TRUE
     FROM jobs_dependency d, moved
@@ -83,15 +83,24 @@ def pause(job_id: str, *, by: str, reason: str = "") -> Job:
         jobs_from(_WITHDRAW_ONE, params)
         moved = jobs_from(_PAUSE, params)
         events.announce(map(events.delta_of, moved), poke=bool(moved))
-    return moved[0] if moved else _as_it_is(job_id, "paused", may_be_paused=True)
+    return moved[0] if moved else _as_it_is(job_id, "paused", unless=Gate.QUARANTINED)
 
 
 def resume(job_id: str, *, by: str) -> Job:
     """Let a paused job in again, at its old place in line. Raises `NotFound`, or `IllegalMove` for one that has ended."""
+    return _reopen(job_id, Gate.PAUSED, "resume", by)
+
+
+def release(job_id: str, *, by: str) -> Job:
+    """Let a quarantined job in again, its losses forgotten. Raises `NotFound`, or `IllegalMove` for one that is not quarantined."""
+    return _reopen(job_id, Gate.QUARANTINED, "release", by)
+
+
+def _reopen(job_id: str, gate: Gate, verb: str, by: str) -> Job:
     with transaction.atomic():
-        moved = jobs_from(_RESUME, {"job": job_id, "by": by})
+        moved = jobs_from(_REOPEN, {"job": job_id, "by": by, "gate": gate.value, "verb": verb})
         events.announce(map(events.delta_of, moved), poke=bool(moved))
-    return moved[0] if moved else _as_it_is(job_id, "resumed", may_be_paused=False)
+    return moved[0] if moved else _as_it_is(job_id, f"{verb}d", needs=gate)
 
 
 _REPRIORITISE = f"""
@@ -114,18 +123,20 @@ def reprioritise(job_id: str, priority: Priority, *, by: str) -> Job:
     with transaction.atomic():
         moved = jobs_from(_REPRIORITISE, {"job": job_id, "priority": priority.value, "head_start": head_start, "by": by})
         events.announce(map(events.delta_of, moved), poke=bool(moved))
-    return moved[0] if moved else _as_it_is(job_id, "given another priority", may_be_paused=True)
+    return moved[0] if moved else _as_it_is(job_id, "given another priority")
 
 
-def _as_it_is(job_id: str, what: str, *, may_be_paused: bool) -> Job:
+def _as_it_is(job_id: str, what: str, *, needs: Gate | None = None, unless: Gate | None = None) -> Job:
     """A pending job that needed no change. Raises otherwise."""
     rows = jobs_from(f"SELECT {RETURNED} FROM jobs_job j WHERE id = %(job)s", {"job": job_id})
     if not rows:
         raise NotFound(f"there is no job {job_id!r}")
     if rows[0].status != "pending":
         raise IllegalMove(f"job {job_id} is {rows[0].status}; only pending jobs can be {what}")
-    if not may_be_paused and rows[0].gate != "paused":
-        raise IllegalMove(f"job {job_id} is not paused")
+    if needs is not None and rows[0].gate != needs:
+        raise IllegalMove(f"job {job_id} is not {needs.value}")
+    if rows[0].gate == unless:
+        raise IllegalMove(f"job {job_id} is {unless.value} and cannot be {what}")
     return rows[0]
 
 

@@ -69,6 +69,8 @@ WITH doomed AS MATERIALIZED (
 ), moved AS (
     UPDATE jobs_job j SET status = CASE dependency_policy WHEN 'cancel' THEN 'cancelled' ELSE 'failed' END,
         reason = 'dependency ' || doomed.culprit, finished_at = now(), updated_at = now(),
+        error_class = CASE dependency_policy WHEN 'cancel' THEN error_class ELSE 'DependencyFailed' END,
+        error_category = CASE dependency_policy WHEN 'cancel' THEN error_category ELSE 'dependency' END,
         version = version + 1, looks = 0, unsettled = has_dependents, result = CASE dependency_policy WHEN 'cancel' THEN NULL ELSE
             jsonb_build_object('isError', TRUE, 'content',
                 jsonb_build_array(jsonb_build_object('type', 'text', 'text', 'dependency ' || doomed.culprit))) END

@@ -1,5 +1,6 @@
 """The rows. What must hold is a named constraint; each index says which query it serves."""
 
+from jobs.models.failures import FailureGroup
 from jobs.models.figures import QueueSample, Rollup, RollupMark, Tally
 from jobs.models.job import Attempt, Dependency, Event, Job, JobMetrics, TaskJob
 from jobs.models.queue import (
@@ -21,6 +22,7 @@ __all__ = [
     "Dependency",
     "Event",
     "ExternalTool",
+    "FailureGroup",
     "GroupRule",
     "IdempotencyKey",
     "Job",

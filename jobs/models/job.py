@@ -69,6 +69,16 @@ class Job(models.Model):
     diagnostics = models.JSONField(default=list, blank=True)
     result = models.JSONField(null=True, blank=True)
 
+    # Of the last attempt, where it failed.
+    error_class = models.CharField(max_length=200, blank=True, default="", db_default="")
+    error_category = models.CharField(max_length=20, blank=True, default="", db_default="")
+    error_fingerprint = models.CharField(max_length=16, blank=True, default="", db_default="")
+
+    checkpoint = models.JSONField(null=True, blank=True, help_text="What the tool left for its next attempt.")
+    fallbacks = models.JSONField(
+        default=list, blank=True, db_default=[], help_text="The tools that gave up before this one, first to last."
+    )
+
     run_at = models.DateTimeField(null=True, blank=True, help_text="Not before this time.")
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
@@ -137,6 +147,8 @@ class Job(models.Model):
             models.Index("tool", F("created_at").desc(), F("id").desc(), name="job_newest_of_tool"),
             models.Index("batch", F("created_at").desc(), name="job_newest_of_batch", condition=~Q(batch="")),
             models.Index("project", F("created_at").desc(), name="job_newest_of_project", condition=~Q(project="")),
+            # failure_groups.jobs_of: the failed jobs of a group, newest first
+            models.Index("error_fingerprint", F("finished_at").desc(), name="job_failed_alike", condition=Q(status=Status.FAILED)),
             # retention: finished jobs, oldest first
             models.Index("finished_at", name="job_finished", condition=Q(status__in=_FINAL)),
         ]
@@ -193,6 +205,9 @@ class Attempt(models.Model):
     error_category = models.CharField(max_length=20, blank=True, default="")
     error_message = models.TextField(blank=True, default="")
     traceback = models.TextField(blank=True, default="")
+    error_place = models.CharField(max_length=300, blank=True, default="", db_default="", help_text="module:function")
+    error_fingerprint = models.CharField(max_length=16, blank=True, default="", db_default="")
+    refused_writes = models.IntegerField(default=0, db_default=0, help_text="That came after it was given up for lost.")
     peak_memory_mb = models.FloatField(default=0)
     cpu_percent = models.FloatField(default=0, help_text="Average over the attempt; 100 is one core.")
 
@@ -216,6 +231,10 @@ class Attempt(models.Model):
             models.Index("queue", "id", name="attempt_admitted", condition=Q(state=AttemptState.ADMITTED)),
             # admission.census: starts of the last minute
             models.Index("admitted_at", name="attempt_rated", condition=Q(rated=True)),
+            # failure_groups.groups: failures of a span of time, by what they have in common
+            models.Index("error_fingerprint", "finished_at", name="attempt_failed_alike", condition=~Q(error_fingerprint="")),
+            # statistics.refused_writes
+            models.Index("id", name="attempt_refused", condition=Q(refused_writes__gt=0)),
             # rescue.expired
             models.Index("lease_until", name="attempt_lease", condition=Q(state=AttemptState.RUNNING)),
         ]

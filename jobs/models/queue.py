@@ -29,6 +29,12 @@ class QueueConfig(models.Model):
     backoff_multiplier = models.FloatField(default=2.0)
     initial_delay_ms = models.BigIntegerField(default=1000)
     max_delay_ms = models.BigIntegerField(default=300_000)
+    operation_retries = models.JSONField(
+        default=dict,
+        blank=True,
+        db_default={},
+        help_text='{"codemap": {"maxRetries": 1, "backoffMultiplier": 2, "initialDelayMs": 1000, "maxDelayMs": 60000}}',
+    )
     default_timeout_ms = models.BigIntegerField(default=DEFAULT_TIMEOUT_MS)
     operation_timeouts = models.JSONField(default=default_operation_timeouts)
     max_memory_mb = models.IntegerField(default=2048)

@@ -132,6 +132,10 @@ LIMITS = {"critical": 4, "high": 3, "medium": 2, "low": 1}
         ("operation_timeouts", {"codemap": 0}),
         ("operation_timeouts", {"codemap": 1.5}),
         ("operation_timeouts", {"magic": 1000}),
+        ("operation_retries", {"magic": {}}),
+        ("operation_retries", {"codemap": 3}),
+        ("operation_retries", {"codemap": {"maxRetries": -1}}),
+        ("operation_retries", {"codemap": {"patience": 1}}),
     ],
 )
 def test_a_configuration_that_would_stop_the_dispatcher_is_refused(boss: Client, field: str, value: object) -> None:

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 from jobs import lifecycle, tokens
 from jobs.errors import Category
-from jobs.lifecycle import Failure, Running, Submission, Usage
+from jobs.failures import Failure
+from jobs.lifecycle import Running, Submission, Usage
 from jobs.models import Dependency, Event, Job
 from jobs.payloads import Json
 from jobs.retry import GiveUp

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from jobs import configuration, steering
 from jobs.models import Dependency, Event, Job
 from jobs.states import Gate
 from tests.api.steps import API, Caller, completed, problem, rows, submitted
@@ -137,3 +138,22 @@ def test_a_thousand_dependencies_are_allowed_and_one_more_is_refused() -> None:
     refusal = problem(caller.submit(dependencies=[f"job-{n}" for n in range(1001)]))
     assert refusal["errors"][0]["pointer"] == "/dependencies"
     assert problem(caller.submit(dependencies=["job"] * 1000))["type"].endswith("unknown-dependency")
+
+
+def test_a_retry_policy_of_the_call_wins_over_tool_operation_and_queue() -> None:
+    caller = Caller()
+    configuration.row()
+    steering.configure({"operation_retries": {"analysis": {"maxRetries": 7, "maxDelayMs": 9000}}}, version=1, by="t")
+    answer = caller.submit(retryPolicy={"backoffMultiplier": 1.5, "initialDelayMs": 200})
+    job = Job.objects.get(pk=answer.json()["jobId"])
+    assert (job.max_retries, job.retry_factor, job.retry_first_ms, job.retry_cap_ms) == (7, 1.5, 200, 9000)
+    assert caller.get(f"/jobs/{job.pk}/full").json()["maxRetries"] == 7
+
+
+@pytest.mark.parametrize(
+    ("policy", "field"),
+    [({"backoffMultiplier": 0.5}, "backoffMultiplier"), ({"maxDelayMs": -1}, "maxDelayMs"), ({"patience": 1}, "patience")],
+)
+def test_a_retry_policy_that_makes_no_sense_is_refused(policy: dict[str, Any], field: str) -> None:
+    refusal = problem(Caller().submit(retryPolicy=policy))
+    assert refusal["errors"][0]["pointer"] == f"/retryPolicy/{field}"

@@ -58,6 +58,7 @@ def test_the_second_of_two_editors_is_told(admin):
         ({"retryPolicy": {"backoffMultiplier": 0.5}}, "/retryPolicy/backoffMultiplier"),
         ({"maxRetryDelayMs": 1}, "/maxRetryDelayMs"),
         ({"timeoutPolicy": {"operationTimeouts": {"swimming": 1}}}, "/timeoutPolicy/operationTimeouts"),
+        ({"retryPolicy": {"operationRetries": {"codemap": {"maxRetries": -1}}}}, "/retryPolicy/operationRetries"),
         ({"resourceLimits": {"maxCpuWeight": -1}}, "/resourceLimits/maxCpuWeight"),
         ({"maxJobs": 3}, "/maxJobs"),
     ],

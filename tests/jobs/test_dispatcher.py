@@ -148,17 +148,6 @@ def test_an_attempt_whose_lease_is_over_is_lost_and_its_job_goes_on():
     assert rescue.rescue_lost() == 0
 
 
-def test_the_third_loss_in_a_row_ends_the_job():
-    job = submitted()
-    for _ in range(3):
-        Job.objects.filter(pk=job.id).update(gate="open")
-        running(Job.objects.get(pk=job.id), lease=-1)
-        rescue.rescue_lost()
-    row = Job.objects.get(pk=job.id)
-    assert row.status == "failed"
-    assert "3 times in a row" in row.reason
-
-
 def test_a_job_whose_time_has_come_is_let_in():
     failed(again=Again(delay=0.0001, spends_retry=True))
     # In a test's one transaction now() stands still, so the time is moved instead.

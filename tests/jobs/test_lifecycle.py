@@ -144,7 +144,7 @@ def test_a_superseded_attempt_can_write_nothing():
 
 def test_a_renewed_lease_is_not_lost():
     begun = running(lease=LEASE)
-    assert lifecycle.lose(begun, GiveUp(reason=""), actor="t") is None
+    assert lifecycle.lose(begun, Again(delay=0, spends_retry=False), actor="t") is None
     assert Job.objects.get().status == "running"
 
 
@@ -228,7 +228,7 @@ def test_at_most_a_thousand_diagnostics_are_kept_the_last_ones():
 
 
 def test_every_attempt_move_in_the_table_is_made_by_its_verb():
-    assert set(ATTEMPT_MOVES) == {"admit", "start", "finish", "fail", "lose", "interrupt", "withdraw", "cancel"}
+    assert set(ATTEMPT_MOVES) == {"admit", "start", "finish", "fail", "lose", "quarantine", "interrupt", "withdraw", "cancel"}
 
 
 # --- dependencies ----------------------------------------------------------------------------------------------------
