@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any, Literal
 
+from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from dashboard.hub import Client, hub
+from dashboard.hub import hub
+from dashboard.viewers import NAMES, Client
+from jobs.sight import sight_of
 
 MOST_BYTES = 16 * 1024
 # Messages a client may send at once, and then each second. A hello is answered by a query, so it counts as several.
@@ -20,10 +23,10 @@ class _Message(BaseModel):
 
 
 class Hello(_Message):
-    """What this page shows: all jobs (and of these the rows named), or one job."""
+    """What this page shows: all jobs, those of a batch or project (and of these the rows named), or one job."""
 
     t: Literal["hello"]
-    topic: str = Field(pattern=r"^(jobs|job:[A-Za-z0-9][A-Za-z0-9._:-]{0,63})$")
+    topic: str = Field(pattern=NAMES)
     ids: list[Annotated[str, Field(max_length=64)]] = Field(default=[], max_length=200)
     away: int = Field(default=0, ge=0, description="Milliseconds for which the page may have missed changes.")
 
@@ -52,7 +55,7 @@ class Allowance:
 
 
 class LiveConsumer(AsyncWebsocketConsumer):
-    """Closes with 4401 for who is not signed in, 4400 for what is no message of ours, 4429 for a flood."""
+    """Closes with 4401 for who is not signed in, 4400 for what is no message of ours, 4429 for a flood, 4409 for too many."""
 
     client: Client | None = None
 
@@ -63,8 +66,12 @@ class LiveConsumer(AsyncWebsocketConsumer):
             await self.close(4401)
             return
         self._allowance = Allowance()
-        self.client = Client(send=self._send_text, close=self._close, session_key=session.session_key, user_id=user.pk)
-        hub().join(self.client)
+        sight = await database_sync_to_async(sight_of)(user)
+        client = Client(send=self._send_text, close=self._close, session_key=session.session_key, user_id=user.pk, sight=sight)
+        if hub().join(client):
+            self.client = client
+        else:
+            await self.close(4409)
 
     async def disconnect(self, code: int) -> None:
         if self.client is not None:
@@ -81,8 +88,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         elif isinstance(message, Ack):
             await hub().ack(self.client, message.n)
         else:
-            ids = message.ids if message.topic == "jobs" else [message.topic.removeprefix("job:")]
-            await hub().hello(self.client, message.topic, ids, message.away / 1000)
+            await hub().hello(self.client, message.topic, shown(message.topic, message.ids), message.away / 1000)
 
     async def _refuse(self, code: int) -> None:
         """What the client still sends before it hears of it is not read any more."""
@@ -96,6 +102,11 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def _close(self, code: int) -> None:
         await self.close(code)
+
+
+def shown(topic: str, ids: list[str]) -> list[str]:
+    """A job's own page shows that job, whatever else it names."""
+    return [topic.removeprefix("job:")] if topic.startswith("job:") else ids
 
 
 def _parsed(text: str | None) -> Hello | Ack | None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
+import secrets
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -27,6 +28,7 @@ from django.db.models.functions import Now
 
 from dashboard.access import still_signed_in
 from dashboard.frames import MOST_LINES, Memory, Weight, checked, merge, with_lines
+from dashboard.viewers import ALL, Client, Topic
 from jobs import queries
 from jobs.events import Delta
 from jobs.redis_link import LIVE_CHANNEL
@@ -39,44 +41,11 @@ HEAL_EVERY = 3.0
 # Read again this much, because events are committed in another order than they are timed.
 OVERLAP = 5.0
 CHECK_EVERY = 30.0
-# A client with this many frames on the way gets no more until it acknowledges; after this long it is let go.
-MOST_UNACKED = 20
-SILENT_FOR = 30.0
 MOST_AWAY = 3600.0
-
-ALL = "jobs"
+# After a sign-out its session is taken away a moment later than it is told.
+SIGN_OUT_TAKES = 0.5
+CHECK = "check"
 _AWAY = (DatabaseError, InterfaceError)
-
-
-@dataclass(eq=False)
-class Client:
-    """One socket, as the hub sees it."""
-
-    send: Callable[[str], Awaitable[None]]
-    close: Callable[[int], Awaitable[None]]
-    session_key: str
-    user_id: int
-    topic: str = ""
-    ids: list[str] = field(default_factory=list)
-    sent: int = 0
-    acked: int = 0
-    waiting_since: float = 0.0
-    behind: bool = False
-    behind_since: float = 0.0
-    missed: list[str] = field(default_factory=list)
-
-    @property
-    def full(self) -> bool:
-        return self.sent - self.acked >= MOST_UNACKED
-
-    def is_silent(self, now: float) -> bool:
-        return self.sent > self.acked and now - self.waiting_since > SILENT_FOR
-
-    def fall_behind(self, since: float, lines: list[str]) -> None:
-        """Something was not sent: a snapshot makes up for it, and it brings the lines along."""
-        if not self.behind:
-            self.behind, self.behind_since = True, since
-        self.missed = [*self.missed, *lines][-MOST_LINES:]
 
 
 class Hub:
@@ -84,24 +53,34 @@ class Hub:
 
     def __init__(self) -> None:
         self.clients: set[Client] = set()
-        self._topics: defaultdict[str, set[Client]] = defaultdict(set)
-        self._numbers: defaultdict[str, int] = defaultdict(int)
+        # Numbers of frames mean something within one epoch only: a page that meets another one asks for a snapshot.
+        self.epoch = secrets.token_hex(4)
+        self._topics: defaultdict[Topic, set[Client]] = defaultdict(set)
+        self._numbers: defaultdict[Topic, int] = defaultdict(int)
         self._memory = Memory()
         self._changed: dict[str, Delta] = {}
         self._wake = asyncio.Event()
         self._torn: dict[str, Delta] = {}
         self._tear = asyncio.Event()
+        self._doubt = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._healed_at = 0.0
 
     # --- sockets -----------------------------------------------------------------------------------------------------
-    def join(self, client: Client) -> None:
-        """The first socket starts the hub's tasks."""
+    def join(self, client: Client) -> bool:
+        """The first connection starts the hub's tasks. False: this person holds as many as one may."""
+        if sum(other.user_id == client.user_id for other in self.clients) >= settings.JOBSITE_SOCKETS_PER_USER:
+            return False
         self.clients.add(client)
         if not self._tasks:
             self._healed_at = time.monotonic()
             loops = (self._listen, self._speak, self._mend, self._heal, self._check)
-            self._tasks = [asyncio.create_task(_kept_up(loop), name=f"hub{loop.__name__}") for loop in loops]
+            # In a context of their own: that of a request, which opened the first stream, ends with the request, and with it the
+            # thread in which its queries run.
+            self._tasks = [
+                asyncio.create_task(_kept_up(loop), name=f"hub{loop.__name__}", context=contextvars.Context()) for loop in loops
+            ]
+        return True
 
     async def leave(self, client: Client) -> None:
         """The last socket ends them: a process that nobody watches is quiet."""
@@ -112,7 +91,7 @@ class Hub:
             self._changed, self._torn = {}, {}
             await _ended(tasks)
 
-    async def hello(self, client: Client, topic: str, ids: list[str], away: float = 0.0) -> None:
+    async def hello(self, client: Client, name: str, ids: list[str], away: float = 0.0) -> None:
         """The client shows these jobs: give it their state now, and then every change of its topic.
 
         `away` is for how many seconds it may have missed changes of other jobs.
@@ -120,8 +99,8 @@ class Hub:
         if client not in self.clients:
             return
         self._unsubscribe(client)
-        client.topic, client.ids, client.missed = topic, ids, []
-        self._topics[topic].add(client)
+        client.topic, client.ids, client.missed = Topic(name, client.sight), ids, []
+        self._topics[client.topic].add(client)
         client.behind = False
         # Whoever does not read gets nothing for asking either.
         if client.full:
@@ -142,7 +121,7 @@ class Hub:
         topic, lines, began = client.topic, client.missed, time.monotonic()
         client.behind, client.missed = False, []
         try:
-            read = await database_sync_to_async(_state)(client.ids, away if topic == ALL else 0.0)
+            read = await self._state(client.ids, 0.0 if topic.job else away)
         except _AWAY as error:
             log.warning("a snapshot could not be read, tried again: %s", error)
             client.missed = [*lines, *client.missed][-MOST_LINES:]
@@ -150,10 +129,22 @@ class Hub:
             return
         if client.topic != topic or client not in self.clients:
             return
-        deltas = [with_lines(self._memory.newest(delta), [] if topic == ALL else lines) for delta in read]
+        newest = [self._memory.newest(delta) for delta in read]
+        deltas = [with_lines(delta, lines if topic.job else []) for delta in newest if topic.shows(delta)]
         # Numbered after the read: what was sent meanwhile has reached the client already.
-        message = {"t": "snapshot", "n": self._numbers[topic], "jobs": deltas}
+        message = {"t": "snapshot", "e": self.epoch, "n": self._numbers[topic], "jobs": deltas}
         await self._give(client, orjson.dumps(message).decode())
+
+    async def _state(self, ids: list[str], away: float) -> list[Delta]:
+        """These jobs, and what moved while the client was away. From memory as far as it reaches: a second page costs no query."""
+        moved = self._memory.moved_since(time.monotonic() - away) if away else []
+        unknown = [job for job in ids if self._memory.get(job) is None]
+        read = await database_sync_to_async(_read)(unknown, away if moved is None else 0.0) if unknown or moved is None else []
+        for delta in read:
+            if self._memory.get(delta["id"]) is None:
+                self._memory.keep(delta)
+        known = [kept for job in ids if (kept := self._memory.get(job)) is not None]
+        return list({delta["id"]: delta for delta in [*read, *(moved or []), *known]}.values())
 
     async def _give(self, client: Client, text: str) -> None:
         if client.sent == client.acked:
@@ -187,7 +178,7 @@ class Hub:
             self._torn[job] = merge(self._torn.get(job), delta)
             self._tear.set()
         elif weight is Weight.NEWS:
-            self._memory.keep(delta)
+            self._memory.keep(delta, at=time.monotonic())
             self._changed[job] = merge(self._changed.get(job), delta)
             self._wake.set()
         elif delta.get("diagnostics") and job in self._changed:
@@ -203,7 +194,9 @@ class Hub:
             try:
                 async with link.pubsub(ignore_subscribe_messages=True) as pubsub:
                     await pubsub.subscribe(LIVE_CHANNEL)
-                    await self._catch_up()
+                    began = time.monotonic()
+                    if await self._catch_up():
+                        self._memory.complete_since = min(self._memory.complete_since, began)
                     pause = 0.1
                     while True:
                         message = await pubsub.get_message(timeout=10)
@@ -223,6 +216,8 @@ class Hub:
         except orjson.JSONDecodeError:
             log.warning("dropped a message on the live channel that is not JSON")
             return
+        if items == CHECK:
+            self._doubt.set()
         for item in items if isinstance(items, list) else []:
             if (delta := checked(item)) is not None:
                 self.note(delta)
@@ -252,30 +247,41 @@ class Hub:
                 elif client.behind and not client.full:
                     await self._make_up(client)
 
-    async def _catch_up(self) -> None:
-        """One read for the whole process: what moved lately, whether or not a message told us."""
+    async def _catch_up(self) -> bool:
+        """One read for the whole process: what moved lately, whether or not a message told us. False: it could not be read."""
         now = time.monotonic()
         try:
             moved = await database_sync_to_async(_moved)(now - self._healed_at + OVERLAP)
         except _AWAY as error:
             log.warning("the live pages could not catch up: %s", error)
-            return
+            return False
         self._healed_at = max(self._healed_at, now)
         for delta in moved:
             self.note(delta)
+        return True
 
     async def _check(self) -> None:
-        """Whoever signed out, or may not sign in any more, is let go within a minute."""
+        """Whoever signed out, or may not sign in or see any more, is let go: soon where it was told, else within a minute."""
         while True:
-            await asyncio.sleep(CHECK_EVERY)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._doubt.wait(), CHECK_EVERY)
+                self._doubt.clear()
+                await asyncio.sleep(SIGN_OUT_TAKES)
             await self.check_now()
 
     async def check_now(self) -> None:
         clients = list(self.clients)
-        valid = await database_sync_to_async(still_signed_in)({(c.session_key, c.user_id) for c in clients})
+        try:
+            valid = await database_sync_to_async(still_signed_in)({client.holder for client in clients})
+        except _AWAY as error:
+            log.warning("nobody could be checked, tried again: %s", error)
+            return
         for client in clients:
-            if (client.session_key, client.user_id) not in valid:
+            if client.holder not in valid:
                 await self._let_go(client, 4401)
+            elif client.sight != valid[client.holder]:
+                client.sight = valid[client.holder]
+                await self.hello(client, client.topic.name, client.ids)
 
     # --- frames ------------------------------------------------------------------------------------------------------
     async def _speak(self) -> None:
@@ -289,17 +295,32 @@ class Hub:
 
     async def _send(self, changed: dict[str, Delta]) -> None:
         for topic in list(self._topics):
-            deltas = _wanted(topic, changed)
+            deltas = self._wanted(topic, changed)
             if not deltas:
                 continue
             self._numbers[topic] += 1
-            frame = orjson.dumps({"t": "frame", "n": self._numbers[topic], "jobs": deltas}).decode()
-            lines = [] if topic == ALL else deltas[0].get("diagnostics", [])
+            frame = orjson.dumps({"t": "frame", "e": self.epoch, "n": self._numbers[topic], "jobs": deltas}).decode()
+            lines = deltas[0].get("diagnostics", []) if topic.job else []
             for client in list(self._topics.get(topic, ())):
                 if client.full:
                     client.fall_behind(time.monotonic(), lines)
                 else:
                     await self._give(client, frame)
+
+    def _wanted(self, topic: Topic, changed: dict[str, Delta]) -> list[Any]:
+        if job := topic.job:
+            delta = changed.get(job)
+            return [delta] if delta is not None and topic.shows(self._whole(delta)) else []
+        # Lines of diagnostics are for who looks at the job itself.
+        return [
+            {k: v for k, v in delta.items() if k != "diagnostics"}
+            for delta in changed.values()
+            if (topic.name == ALL and topic.sight.is_whole) or topic.shows(self._whole(delta))
+        ]
+
+    def _whole(self, delta: Delta) -> Delta:
+        """A progress report says nothing of project and batch: what was kept does."""
+        return self._memory.get(delta["id"]) or delta
 
 
 async def _kept_up(loop: Callable[[], Awaitable[None]], pause: float = 1.0) -> None:
@@ -335,19 +356,11 @@ def _moved(seconds: float) -> list[Delta]:
     return queries.changed_since(Now() - timedelta(seconds=seconds))
 
 
-def _state(ids: list[str], away: float) -> list[Delta]:
-    """These jobs, and what moved while the client was away."""
+def _read(ids: list[str], away: float) -> list[Delta]:
+    """These jobs, and what moved in the last `away` seconds."""
     found = {delta["id"]: delta for delta in _moved(min(away, MOST_AWAY) + 1.0)} if away else {}
     found |= {delta["id"]: delta for delta in queries.deltas(ids)} if ids else {}
     return list(found.values())
-
-
-def _wanted(topic: str, changed: dict[str, Delta]) -> list[Any]:
-    if topic == ALL:
-        # Lines of diagnostics are for who looks at the job itself.
-        return [{k: v for k, v in delta.items() if k != "diagnostics"} for delta in changed.values()]
-    delta = changed.get(topic.removeprefix("job:"))
-    return [] if delta is None else [delta]
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()

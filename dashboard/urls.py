@@ -3,6 +3,7 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
+from dashboard import stream
 from dashboard.views import errors, job, jobs, overview, queue, statistics, submit, workers
 
 urlpatterns = [
@@ -27,6 +28,7 @@ urlpatterns = [
     path("workers/", workers.page, name="workers"),
     path("workers/<path:name>/drain/", workers.drain, name="worker_drain"),
     path("jobs/<str:job_id>/release/", job.release, name="job_release"),
+    path("live/events/", stream.events, name="live_events"),
     path("submit/", submit.page, name="submit"),
     path("sign-in/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("sign-out/", LogoutView.as_view(), name="logout"),

@@ -17,6 +17,7 @@ from jobs.listing import Page as Page
 from jobs.listing import page as page
 from jobs.models import Attempt, Dependency, Event, Job
 from jobs.payloads import clean_text
+from jobs.sight import Sight
 from jobs.states import LIVE_ATTEMPT, Gate, Status
 from jobs.why import Why as Why
 from jobs.why import why_all as why_all
@@ -41,10 +42,10 @@ def counts() -> dict[str, int]:
     return tally.by_status()
 
 
-def rows(ids: Collection[str]) -> list[Job]:
-    """These jobs as list rows, newest first; ids that do not exist are left out."""
+def rows(ids: Collection[str], sight: Sight) -> list[Job]:
+    """These jobs as list rows, newest first; ids that do not exist, or may not be seen, are left out."""
     wanted = [i for i in ids if "\x00" not in i][:MOST]
-    return list(light().filter(pk__in=wanted).order_by("-created_at", "-id"))
+    return list(sight.of(light()).filter(pk__in=wanted).order_by("-created_at", "-id"))
 
 
 def running(most: int = 20) -> list[Job]:

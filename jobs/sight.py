@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from jobs.errors import NotFound
-from jobs.models import Job
+from jobs.models import Job, ProjectAccess
 from jobs.payloads import clean_text
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,23 @@ def _both(had: frozenset[str] | None, given: Collection[str] | None) -> frozense
 
 
 EVERYTHING = Sight()
+
+
+def sight_of(user: AbstractBaseUser | AnonymousUser) -> Sight:
+    """One query. Whoever is given a project, by name or by group, sees these projects only; superusers see everything."""
+    if user.pk is None:
+        return Sight(projects=frozenset())
+    return EVERYTHING if getattr(user, "is_superuser", False) else sights_of([user.pk])[user.pk]
+
+
+def sights_of(users: Iterable[int]) -> dict[int, Sight]:
+    """The same for many users who are no superusers, in one query."""
+    wanted = set(users)
+    named: dict[int, set[str]] = {}
+    rows = ProjectAccess.objects.filter(Q(user__in=wanted) | Q(group__user__in=wanted))
+    for user, member, project in rows.values_list("user_id", "group__user", "project"):
+        named.setdefault(user or member, set()).add(project)
+    return {user: Sight(projects=frozenset(named[user])) if user in named else EVERYTHING for user in wanted}
 
 
 def find(job_id: str, sight: Sight) -> Job:

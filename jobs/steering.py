@@ -11,10 +11,10 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
-from jobs import configuration, lifecycle, payloads
+from jobs import audit, configuration, lifecycle, payloads
 from jobs.errors import Conflict, InvalidRequest, NotFound, Problem
 from jobs.limits import GroupKind
-from jobs.models import AuditEntry, GroupRule, QueueConfig, Worker
+from jobs.models import GroupRule, QueueConfig, Worker
 from jobs.payloads import Json
 
 
@@ -54,7 +54,7 @@ def _mark(name: str, values: dict[str, Any], action: str, by: str) -> Worker:
             raise NotFound(f"there is no worker {payloads.clean_text(name, 64)!r}")
         before = {"draining": worker.draining_at is not None}
         Worker.objects.filter(pk=worker.pk).update(**values)
-        AuditEntry.objects.create(actor=by, action=action, subject=name, before=before, after={"draining": action == "drain"})
+        audit.note(action, name, by=by, before=before, after={"draining": action == "drain"})
     worker.refresh_from_db()
     return worker
 
@@ -82,7 +82,7 @@ def configure(changes: dict[str, Json], *, version: int, by: str) -> QueueConfig
         row.version += 1
         row.save()
         was = {name: before[name] for name in different}
-        AuditEntry.objects.create(actor=by, action="configure", subject="queue configuration", before=was, after=different)
+        audit.note("configure", "queue configuration", by=by, before=was, after=different)
         lifecycle.withdraw(by=by, reason="the configuration was changed")
     return row
 
@@ -106,7 +106,7 @@ def _change(kind: GroupKind, name: str, values: dict[str, Any], action: str, by:
             setattr(rule, field, value)
         rule.save()
         rule.refresh_from_db()
-        AuditEntry.objects.create(actor=by, action=action, subject=str(rule), before=before, after=_shown(rule))
+        audit.note(action, str(rule), by=by, before=before, after=_shown(rule))
         lifecycle.withdraw(by=by, reason=f"{action} {rule}")
     return rule
 

@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from jobs import audit, sight
 from jobs.errors import NotFound, Problem, Refused
 from jobs.models import ApiToken
 from jobs.sight import EVERYTHING, Sight
@@ -35,6 +36,7 @@ class UnusableToken(Refused):
 def make(
     name: str,
     *,
+    by: str,
     scopes: Iterable[str] = DEFAULT_SCOPES,
     expires_at: datetime | None = None,
     tools: Iterable[str] = (),
@@ -65,6 +67,7 @@ def make(
                 tools=sorted(set(tools)),
                 projects=sorted(set(projects)),
             )
+            audit.note("make token", f"token {name}", by=by, after={"scopes": wanted, "expires": str(expires_at or "never")})
     except IntegrityError:
         raise UnusableToken(f"there is a token named {name!r} already; names are never used twice") from None
     return token, secret
@@ -94,13 +97,17 @@ def usable(token: ApiToken, now: datetime) -> bool:
 
 
 def sight_of(token: ApiToken) -> Sight:
-    return EVERYTHING.narrowed(projects=token.projects or None, tools=token.tools or None)
+    """Never more than its owner sees."""
+    whole = EVERYTHING if token.owner is None else sight.sight_of(token.owner)
+    return whole.narrowed(projects=token.projects or None, tools=token.tools or None)
 
 
-def revoke(name: str) -> bool:
+def revoke(name: str, *, by: str) -> bool:
     """From now on the token is refused; false when it was revoked before. Raises `NotFound`."""
-    if ApiToken.objects.filter(name=name, revoked_at=None).update(revoked_at=Now()):
-        return True
+    with transaction.atomic():
+        if ApiToken.objects.filter(name=name, revoked_at=None).update(revoked_at=Now()):
+            audit.note("revoke token", f"token {name}", by=by)
+            return True
     if not ApiToken.objects.filter(name=name).exists():
         raise NotFound(f"there is no token named {name!r}")
     return False

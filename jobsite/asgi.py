@@ -8,16 +8,16 @@ os.environ.setdefault("JOBSITE_DB_POOL", "1")
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import AllowedHostsOriginValidator
 from django.core.asgi import get_asgi_application
 
 http = get_asgi_application()
 
-from dashboard.routing import websocket_urlpatterns  # noqa: E402  (needs the app registry that the line above fills)
+from dashboard.origin import SameOrigin  # noqa: E402  (needs the app registry that the line above fills)
+from dashboard.routing import websocket_urlpatterns  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
         "http": http,
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+        "websocket": SameOrigin(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
     }
 )

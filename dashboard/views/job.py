@@ -11,15 +11,15 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from jobs import lifecycle, queries
+from jobs import audit, lifecycle, queries, roles, sight
 from jobs.errors import NotFound, Refused
 from jobs.models import Job
 from jobs.states import FINAL, Gate, Status
 
 
-def _found(job_id: str) -> Job:
+def _found(request: HttpRequest, job_id: str) -> Job:
     try:
-        return queries.find(job_id)
+        return sight.find(job_id, sight.sight_of(request.user))
     except NotFound as error:
         raise Http404(str(error)) from None
 
@@ -45,37 +45,27 @@ def _context(job: Job) -> dict[str, Any]:
 
 @require_safe
 def page(request: HttpRequest, job_id: str) -> HttpResponse:
-    return render(request, "dashboard/job.html", _context(_found(job_id)))
+    return render(request, "dashboard/job.html", _context(_found(request, job_id)))
 
 
 @require_safe
 def parts(request: HttpRequest, job_id: str) -> HttpResponse:
     """What changes on a job's page with every move, for the page to put in place."""
-    return render(request, "dashboard/parts/job_body.html", _context(_found(job_id)))
+    return render(request, "dashboard/parts/job_body.html", _context(_found(request, job_id)))
 
 
 @require_safe
 def result(request: HttpRequest, job_id: str) -> JsonResponse:
-    found = _found(job_id)
+    found = _found(request, job_id)
     return JsonResponse({"id": found.pk, "params": found.params, "result": found.result}, json_dumps_params={"indent": 2})
 
 
-@require_POST
-@permission_required("jobs.control_job", raise_exception=True)
-def cancel(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
+def _steered(request: HttpRequest, job_id: str, verb: Callable[..., Job], said: Callable[[Job], str]) -> HttpResponseRedirect:
+    """One verb, noted in the audit log; what came of it is said on the page that follows."""
+    _found(request, job_id)
     try:
-        done = lifecycle.cancel(job_id, by=request.user.get_username())
-    except NotFound as error:
-        raise Http404(str(error)) from None
-    said = {Status.CANCELLED: "The job is cancelled.", Status.RUNNING: "The job was asked to stop."}
-    messages.info(request, said.get(Status(done.status), f"The job is {done.status} already; nothing was changed."))
-    return redirect("job", job_id=job_id)
-
-
-def _steered(request: HttpRequest, job_id: str, verb: Callable[..., Job], said: str) -> HttpResponseRedirect:
-    try:
-        verb(job_id, by=request.user.get_username())
-        messages.success(request, said)
+        job = audit.act(verb.__name__, verb, job_id, by=request.user.get_username())
+        messages.info(request, said(job))
     except NotFound as error:
         raise Http404(str(error)) from None
     except Refused as error:
@@ -83,25 +73,36 @@ def _steered(request: HttpRequest, job_id: str, verb: Callable[..., Job], said: 
     return redirect("job", job_id=job_id)
 
 
+def _cancelled(job: Job) -> str:
+    said = {Status.CANCELLED: "The job is cancelled.", Status.RUNNING: "The job was asked to stop."}
+    return said.get(Status(job.status), f"The job is {job.status} already; nothing was changed.")
+
+
 @require_POST
-@permission_required("jobs.control_job", raise_exception=True)
+@permission_required(roles.CONTROL, raise_exception=True)
+def cancel(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
+    return _steered(request, job_id, lifecycle.cancel, _cancelled)
+
+
+@require_POST
+@permission_required(roles.CONTROL, raise_exception=True)
 def retry(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
-    return _steered(request, job_id, lifecycle.retry, "The job is pending again.")
+    return _steered(request, job_id, lifecycle.retry, lambda _: "The job is pending again.")
 
 
 @require_POST
-@permission_required("jobs.control_job", raise_exception=True)
+@permission_required(roles.CONTROL, raise_exception=True)
 def pause(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
-    return _steered(request, job_id, lifecycle.pause, "The job is held back until it is resumed.")
+    return _steered(request, job_id, lifecycle.pause, lambda _: "The job is held back until it is resumed.")
 
 
 @require_POST
-@permission_required("jobs.control_job", raise_exception=True)
+@permission_required(roles.CONTROL, raise_exception=True)
 def resume(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
-    return _steered(request, job_id, lifecycle.resume, "The job is back in line.")
+    return _steered(request, job_id, lifecycle.resume, lambda _: "The job is back in line.")
 
 
 @require_POST
-@permission_required("jobs.control_job", raise_exception=True)
+@permission_required(roles.CONTROL, raise_exception=True)
 def release(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
-    return _steered(request, job_id, lifecycle.release, "The job is released and back in line.")
+    return _steered(request, job_id, lifecycle.release, lambda _: "The job is released and back in line.")

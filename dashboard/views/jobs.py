@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 
 from jobs import queries, tools
 from jobs.errors import Refused
+from jobs.sight import sight_of
 from jobs.states import Status
 
 FILTERS = ("status", "tool", "batch", "project", "search")
@@ -20,12 +21,13 @@ PAGE = 50
 
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
+    seen = sight_of(request.user)
     wanted: dict[str, Any] = {name: request.GET.get(name, "") for name in FILTERS}
     try:
-        found = queries.page(**wanted, cursor=request.GET.get("cursor", ""), size=PAGE)
+        found = queries.page(**wanted, cursor=request.GET.get("cursor", ""), size=PAGE, sight=seen)
     except Refused as error:
         messages.error(request, str(error))
-        found = queries.page()
+        found = queries.page(sight=seen)
         wanted = dict.fromkeys(FILTERS, "")
     chosen = {name: value for name, value in wanted.items() if value}
     older = f"?{urlencode(chosen | {'cursor': found.next_cursor})}" if found.next_cursor else ""
@@ -43,5 +45,5 @@ def page(request: HttpRequest) -> HttpResponse:
 @require_safe
 def rows(request: HttpRequest) -> HttpResponse:
     """Rows for jobs that appeared while the list was open."""
-    found = queries.rows(request.GET.get("ids", "").split(","))
+    found = queries.rows(request.GET.get("ids", "").split(","), sight_of(request.user))
     return render(request, "dashboard/parts/rows.html", {"jobs": found})

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from jobs import lifecycle, tools
+from jobs import audit, lifecycle, tools
 from jobs.admin.base import MAX_AT_ONCE, MAX_MESSAGES, Base, OfJob, ReadOnly, badge, link_to_job, pretty
 from jobs.errors import Refused
 from jobs.models import Attempt, Dependency, Event, Job, JobMetrics, TaskJob
@@ -112,11 +112,11 @@ class JobAdmin(ReadOnly):
 
     @admin.action(description="Cancel selected jobs", permissions=["control"])
     def cancel_jobs(self, request: HttpRequest, chosen: QuerySet[Job]) -> None:
-        self._each(request, chosen, lambda job_id, by: lifecycle.cancel(job_id, by=by, reason=f"cancelled by {by}"))
+        self._each(request, chosen, lambda job_id, by: audit.act("cancel", lifecycle.cancel, job_id, by=by))
 
     @admin.action(description="Retry selected jobs", permissions=["control"])
     def retry_jobs(self, request: HttpRequest, chosen: QuerySet[Job]) -> None:
-        self._each(request, chosen, lambda job_id, by: lifecycle.retry(job_id, by=by))
+        self._each(request, chosen, lambda job_id, by: audit.act("retry", lifecycle.retry, job_id, by=by))
 
     def _each(self, request: HttpRequest, chosen: QuerySet[Job], verb: Callable[[str, str], Job]) -> None:
         """Each job is its own transaction and has its own message; beyond a screenful they are counted."""

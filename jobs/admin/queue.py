@@ -13,11 +13,11 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from jobs import configuration, health, steering, tokens
+from jobs import audit, configuration, health, steering, tokens
 from jobs.admin.base import Base, ReadOnly, link_to_job, pretty
 from jobs.errors import Refused
 from jobs.limits import GroupKind
-from jobs.models import ApiToken, AuditEntry, GroupRule, IdempotencyKey, QueueConfig, Worker
+from jobs.models import ApiToken, AuditEntry, GroupRule, IdempotencyKey, ProjectAccess, QueueConfig, Worker
 
 if TYPE_CHECKING:
     ConfigForm = forms.ModelForm[QueueConfig]
@@ -116,7 +116,7 @@ class IdempotencyKeyAdmin(ReadOnly):
     list_display = ("key", "caller", "job_link", "at")
     exclude = ("job",)
     readonly_fields = ("job_link",)
-    ordering = ("-at",)
+    ordering = ("-at", "-id")
 
     @admin.display(description="job")
     def job_link(self, row: IdempotencyKey) -> SafeString:
@@ -125,10 +125,10 @@ class IdempotencyKeyAdmin(ReadOnly):
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnly):
-    list_display = ("at", "actor", "action", "subject")
+    list_display = ("at", "actor", "action", "subject", "origin")
     exclude = ("before", "after")
     readonly_fields = ("shown_before", "shown_after")
-    ordering = ("-at",)
+    ordering = ("-at", "-id")
 
     @admin.display(description="before")
     def shown_before(self, entry: AuditEntry) -> SafeString:
@@ -137,6 +137,28 @@ class AuditEntryAdmin(ReadOnly):
     @admin.display(description="after")
     def shown_after(self, entry: AuditEntry) -> SafeString:
         return pretty(entry.after)
+
+
+@admin.register(ProjectAccess)
+class ProjectAccessAdmin(Base):
+    """Who may see which projects; each change is noted."""
+
+    list_display = ("user", "group", "project")
+    list_select_related = ("user", "group")
+    autocomplete_fields = ("user", "group")
+    search_fields = ("project__startswith",)
+
+    def save_model(self, request: HttpRequest, obj: ProjectAccess, form: Any, change: bool) -> None:  # noqa: FBT001  (the admin's)
+        super().save_model(request, obj, form, change)
+        audit.note("give access", str(obj), by=request.user.get_username(), after={"project": obj.project})
+
+    def delete_model(self, request: HttpRequest, obj: ProjectAccess) -> None:
+        audit.note("take access", str(obj), by=request.user.get_username(), before={"project": obj.project})
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ProjectAccess]) -> None:
+        for access in queryset:
+            self.delete_model(request, access)
 
 
 @admin.register(Worker)
@@ -171,5 +193,6 @@ class ApiTokenAdmin(ReadOnly):
 
     @admin.action(description="Revoke selected tokens", permissions=["revoke"])
     def revoke_tokens(self, request: HttpRequest, chosen: QuerySet[ApiToken]) -> None:
-        revoked = [name for name in chosen.values_list("name", flat=True) if tokens.revoke(name)]
+        by = request.user.get_username()
+        revoked = [name for name in chosen.values_list("name", flat=True) if tokens.revoke(name, by=by)]
         self.message_user(request, f"Revoked: {', '.join(revoked) or 'none, all were revoked before'}.")

@@ -8,10 +8,10 @@ from django.http import HttpRequest
 from ninja.security import HttpBearer
 from ninja.utils import check_csrf
 
-from jobs import tokens
+from jobs import roles, tokens
 from jobs.api.problems import Forbidden, Unauthenticated
 from jobs.models import ApiToken
-from jobs.sight import EVERYTHING, Sight
+from jobs.sight import EVERYTHING, Sight, sight_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ def caller_of(request: HttpRequest) -> Caller:
         raise Unauthenticated("sign in, or send a bearer token")
     if check_csrf(request):
         raise Forbidden("a signed-in browser must send the CSRF token in X-CSRFToken")
-    return Caller(name=request.user.get_username(), scopes=_scopes_of_user(request))
+    return Caller(name=request.user.get_username(), scopes=_scopes_of_user(request), sight=sight_of(request.user))
 
 
 def _by_token(header: str) -> Caller:
@@ -61,10 +61,10 @@ def _scopes_of_user(request: HttpRequest) -> frozenset[str]:
     user = request.user
     granted = {
         tokens.READ: True,
-        tokens.SUBMIT: user.has_perm("jobs.submit_job"),
-        tokens.REPORT: user.has_perm("jobs.submit_job"),
-        tokens.CONTROL: user.has_perm("jobs.control_job"),
-        tokens.ADMIN: user.is_superuser,
+        tokens.SUBMIT: user.has_perm(roles.SUBMIT),
+        tokens.REPORT: user.has_perm(roles.SUBMIT),
+        tokens.CONTROL: user.has_perm(roles.CONTROL),
+        tokens.ADMIN: user.has_perm(roles.ADMINISTER),
     }
     return frozenset(scope for scope, yes in granted.items() if yes)
 

@@ -91,7 +91,11 @@ class Job(models.Model):
     last_look_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        permissions = [("submit_job", "May submit jobs"), ("control_job", "May cancel and retry jobs")]
+        permissions = [
+            ("submit_job", "May submit jobs"),
+            ("control_job", "May cancel and retry jobs"),
+            ("administer", "May change the configuration and limits, make tokens, and remove jobs"),
+        ]
         constraints = [
             models.CheckConstraint(name="job_status_known", condition=Q(status__in=Status.values)),
             models.CheckConstraint(name="job_gate_known", condition=Q(gate__in=Gate.values)),

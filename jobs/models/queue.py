@@ -86,21 +86,47 @@ class GroupRule(models.Model):
 
 
 class AuditEntry(models.Model):
-    """Who changed what about the queue. Append-only."""
+    """Who did what, to what, from where. Append-only, which a trigger sees to; written by jobs.audit only."""
 
     at = models.DateTimeField(db_default=Now())
     actor = models.CharField(max_length=200)
     action = models.CharField(max_length=50)
     subject = models.CharField(max_length=200)
+    origin = models.CharField(max_length=100, blank=True, default="", help_text="The address it came from; empty for this machine.")
     before = models.JSONField(default=dict)
     after = models.JSONField(default=dict)
 
     class Meta:
         verbose_name_plural = "audit entries"
-        indexes = [models.Index(F("at").desc(), name="audit_newest")]  # the admin's list
+        indexes = [
+            # audit_log.page: all, of one person, of one subject; newest first
+            models.Index(F("at").desc(), F("id").desc(), name="audit_newest"),
+            models.Index("actor", F("at").desc(), F("id").desc(), name="audit_of_actor"),
+            models.Index("subject", F("at").desc(), F("id").desc(), name="audit_of_subject"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.action} {self.subject}"
+
+
+class ProjectAccess(models.Model):
+    """A person or a group may see the jobs of a project. Whoever has no such row sees every job (jobs.sight)."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE)
+    group = models.ForeignKey("auth.Group", null=True, blank=True, on_delete=models.CASCADE)
+    project = models.CharField(max_length=100)
+
+    class Meta:
+        verbose_name_plural = "project access"
+        constraints = [
+            models.CheckConstraint(
+                name="projectaccess_of_one", condition=Q(user=None, group__isnull=False) | Q(user__isnull=False, group=None)
+            ),
+            models.UniqueConstraint(fields=["user", "group", "project"], name="projectaccess_once", nulls_distinct=False),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user or self.group}: {self.project}"
 
 
 class IdempotencyKey(models.Model):

@@ -79,7 +79,7 @@ def test_there_is_no_deleting_among_the_actions(boss: Client) -> None:
 
 
 def test_tokens_are_revoked(boss: Client) -> None:
-    token, secret = tokens.make("ci")
+    token, secret = tokens.make("ci", by="tests")
     assert act(boss, "revoke_tokens", token.pk, model="apitoken") == ["Revoked: ci."]
     assert tokens.verify(secret) is None
     revoked_at = ApiToken.objects.get().revoked_at

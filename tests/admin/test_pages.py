@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
 from django.db.models import Model
 from django.test import Client
@@ -28,6 +28,7 @@ from jobs.models import (
     IdempotencyKey,
     Job,
     JobMetrics,
+    ProjectAccess,
     QueueConfig,
     TaskJob,
     Worker,
@@ -38,8 +39,9 @@ pytestmark = pytest.mark.django_db
 
 MODELS = [
     *(Job, TaskJob, Attempt, Dependency, Event, JobMetrics),
-    *(QueueConfig, GroupRule, AuditEntry, IdempotencyKey, Worker, ApiToken),
+    *(QueueConfig, GroupRule, AuditEntry, IdempotencyKey, ProjectAccess, Worker, ApiToken),
 ]
+EDITED = {QueueConfig, GroupRule, ProjectAccess}
 
 
 @pytest.fixture
@@ -54,7 +56,8 @@ def one_of_everything() -> None:
     running()
     now = timezone.now()
     Worker.objects.create(name="here:1", host="here", pid=1, slots=2, queues=["default"], started_at=now, beat_at=now)
-    tokens.make("ci")
+    tokens.make("ci", by="tests")
+    ProjectAccess.objects.create(group=Group.objects.create(name="team"), project="PRJ-1")
     configuration.row()
     steering.pause(GroupKind.TOOL, "doors.sum", by="ann")
     lifecycle.submit_once([lifecycle.Submission(tool="doors.sum", params={"a": 1})], by="ann", key="k", digest="d")
@@ -77,10 +80,10 @@ def test_every_list_and_every_row_opens(boss: Client, model: type[Model]) -> Non
     assert row is not None
     page = boss.get(address(model, "change", row.pk))
     assert page.status_code == 200
-    assert ('name="_save"' in page.content.decode()) == (model in {QueueConfig, GroupRule})
+    assert ('name="_save"' in page.content.decode()) == (model in EDITED)
 
 
-@pytest.mark.parametrize("model", [model for model in MODELS if model is not GroupRule])
+@pytest.mark.parametrize("model", [model for model in MODELS if model not in {GroupRule, ProjectAccess}])
 def test_nothing_is_added_or_deleted_by_hand(boss: Client, model: type[Model]) -> None:
     one_of_everything()
     row = model._default_manager.first()
@@ -91,7 +94,7 @@ def test_nothing_is_added_or_deleted_by_hand(boss: Client, model: type[Model]) -
     assert model._default_manager.filter(pk=row.pk).exists()
 
 
-@pytest.mark.parametrize("model", [model for model in MODELS if model not in {QueueConfig, GroupRule}])
+@pytest.mark.parametrize("model", [model for model in MODELS if model not in EDITED])
 def test_no_row_but_the_configuration_and_rules_are_changed_by_hand(boss: Client, model: type[Model]) -> None:
     one_of_everything()
     row = model._default_manager.first()
@@ -193,7 +196,7 @@ def test_a_huge_result_is_cut(boss: Client) -> None:
 
 
 def test_the_digest_of_a_token_is_never_shown(boss: Client) -> None:
-    token, secret = tokens.make("ci")
+    token, secret = tokens.make("ci", by="tests")
     for page in (address(ApiToken, "changelist"), address(ApiToken, "change", token.pk)):
         html = boss.get(page).content.decode()
         assert token.prefix in html

@@ -75,7 +75,7 @@ class Caller:
     """A program with a token."""
 
     def __init__(self, scopes: Iterable[str] = tokens.DEFAULT_SCOPES, name: str = "robot") -> None:
-        self.secret = tokens.make(name, scopes=scopes)[1]
+        self.secret = tokens.make(name, by="tests", scopes=scopes)[1]
         self.client = Client(headers={"authorization": f"Bearer {self.secret}"})
 
     def get(self, path: str, **query: Any) -> Any:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 def limited(name: str = "limited", **reach: Any) -> Caller:
     caller = Caller(tokens.SCOPES[:-1], name=f"{name}-base")
-    caller.secret = tokens.make(name, scopes=tokens.SCOPES[:-1], **reach)[1]
+    caller.secret = tokens.make(name, by="tests", scopes=tokens.SCOPES[:-1], **reach)[1]
     caller.client = Client(headers={"authorization": f"Bearer {caller.secret}"})
     return caller
 

@@ -36,7 +36,7 @@ def test_the_configuration_is_changed_in_part_and_the_change_is_noted(admin):
     assert (answer["maxConcurrentJobs"], answer["retryPolicy"]["maxRetries"], answer["resourceLimits"]["maxMemoryMB"]) == (9, 1, 64)
     assert answer["version"] == seen["version"] + 1
     assert answer["timeoutPolicy"] == seen["timeoutPolicy"]
-    entry = AuditEntry.objects.get()
+    entry = AuditEntry.objects.get(action="configure")
     assert (entry.actor, entry.action) == ("token:operator", "configure")
     assert (entry.before["max_concurrent_jobs"], entry.after["max_concurrent_jobs"]) == (5, 9)
 

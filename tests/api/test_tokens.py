@@ -35,7 +35,7 @@ def test_the_token_stands_alone_on_the_last_line_and_works() -> None:
 
 
 def test_only_a_digest_and_the_first_letters_are_kept() -> None:
-    token, secret = tokens.make("ci")
+    token, secret = tokens.make("ci", by="tests")
     kept = ApiToken.objects.values().get()
     assert secret not in str(kept)
     assert kept["digest"] == hashlib.sha256(secret.encode()).hexdigest()
@@ -68,13 +68,13 @@ def test_a_token_cannot_expire_at_no_time(days: str) -> None:
 @pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 101, "nul\x00", "-x"])
 def test_a_name_must_be_one_line_of_plain_letters(name: str) -> None:
     with pytest.raises(UnusableToken):
-        tokens.make(name)
+        tokens.make(name, by="tests")
 
 
 @pytest.mark.parametrize("scopes", [[], ["jobs:everything"]])
 def test_an_unknown_scope_is_refused(scopes: list[str]) -> None:
     with pytest.raises(UnusableToken, match="jobs:read"):
-        tokens.make("ci", scopes=scopes)
+        tokens.make("ci", by="tests", scopes=scopes)
 
 
 def test_a_revoked_token_is_refused_from_then_on() -> None:

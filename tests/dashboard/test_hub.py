@@ -8,12 +8,14 @@ import pytest_asyncio
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session as Session_
 from django.db import connections
-from django.test import Client
+from django.test import AsyncClient, Client
 
 from dashboard.consumers import LiveConsumer
 from dashboard.hub import _kept_up, hub
 from jobs import lifecycle, redis_link
+from jobs.models import ProjectAccess
 from tests.factories import running, submitted
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
@@ -31,11 +33,13 @@ class Session:
         self.session_key = key
 
 
-async def socket():
-    """A socket of somebody signed in, as Channels' authentication hands it on."""
+async def socket(name="ada", projects=()):
+    """A socket of somebody signed in, as Channels' authentication hands it on; a superuser unless limited to projects."""
 
     def sign_in():
-        client, user = Client(), User.objects.create_superuser("ada")
+        user = User.objects.filter(username=name).first() or User.objects.create_user(name, is_superuser=not projects)
+        ProjectAccess.objects.bulk_create(ProjectAccess(user=user, project=project) for project in projects)
+        client = Client()
         client.force_login(user)
         return user, Session(client.session.session_key)
 
@@ -57,6 +61,14 @@ async def heard(talk, holds, seconds=5):
 
 async def say(talk, **message):
     await talk.send_to(json.dumps(message))
+
+
+async def it_listens():
+    for _ in range(250):
+        if hub()._memory.complete_since < time.monotonic():
+            return
+        await asyncio.sleep(0.02)
+    raise TimeoutError
 
 
 async def test_a_page_gets_the_state_of_what_it_shows_and_then_each_move():
@@ -194,3 +206,138 @@ async def test_a_flood_closes_the_socket():
         pass
     assert message["code"] == 4429
     await talk.disconnect()
+
+
+async def test_who_may_see_one_project_hears_of_no_other_one():
+    talk = await socket("eve", ["A"])
+    mine, other = [await sync_to_async(submitted)(project=project) for project in "AB"]
+    await say(talk, t="hello", topic="jobs", ids=[mine.id, other.id])
+    snapshot = await heard(talk, lambda m: m["t"] == "snapshot")
+    assert [d["id"] for d in snapshot["jobs"]] == [mine.id]
+    for job in (other, mine):
+        await sync_to_async(lifecycle.cancel)(job.id, by="t")
+        # Progress says nothing of projects: what is known of the job decides.
+        hub().note({"id": job.id, "v": (9, 9), "progress": 5.0, "status": "running", "project": job.project})
+        hub().note({"id": job.id, "v": (9, 10), "progress": 6.0})
+    seen = []
+    while not seen or seen[-1].get("progress") != 6.0:
+        seen += (await heard(talk, lambda m: m["t"] == "frame"))["jobs"]
+    assert {d["id"] for d in seen} == {mine.id}
+    await say(talk, t="hello", topic=f"job:{other.id}")
+    assert (await heard(talk, lambda m: m["t"] == "snapshot"))["jobs"] == []
+    await talk.disconnect()
+
+
+async def test_a_permission_that_is_taken_away_counts_at_the_next_look():
+    talk = await socket("eve", ["A", "B"])
+    job = await sync_to_async(submitted)(project="B")
+    await say(talk, t="hello", topic="jobs", ids=[job.id])
+    assert (await heard(talk, lambda m: m["t"] == "snapshot"))["jobs"]
+    await sync_to_async(ProjectAccess.objects.filter(project="B").delete)()
+    await hub().check_now()
+    assert (await heard(talk, lambda m: m["t"] == "snapshot"))["jobs"] == []
+    await talk.disconnect()
+
+
+async def test_a_page_of_a_batch_hears_of_its_jobs_only():
+    talk = await socket()
+    inside, outside = [await sync_to_async(submitted)(batch=batch) for batch in ("b1", "b2")]
+    await say(talk, t="hello", topic="batch:b1", ids=[inside.id])
+    await heard(talk, lambda m: m["t"] == "snapshot")
+    for job in (outside, inside):
+        await sync_to_async(lifecycle.cancel)(job.id, by="t")
+    frame = await heard(talk, lambda m: m["t"] == "frame")
+    assert {d["id"] for d in frame["jobs"]} == {inside.id}
+    await talk.disconnect()
+
+
+async def test_a_second_page_costs_no_query():
+    first = await socket()
+    job = await sync_to_async(submitted)()
+    await say(first, t="hello", topic="jobs", ids=[job.id], away=2000)
+    await heard(first, lambda m: m["t"] == "snapshot")
+    await it_listens()
+    await sync_to_async(lifecycle.cancel)(job.id, by="t")
+    await heard(first, lambda m: m["t"] == "frame")
+    second = await socket()
+    await asyncio.sleep(0)
+    with patch("dashboard.hub._read", side_effect=AssertionError("a query")):
+        await say(second, t="hello", topic="jobs", ids=[job.id], away=1)
+        snapshot = await heard(second, lambda m: m["t"] == "snapshot")
+    assert [d["status"] for d in snapshot["jobs"]] == ["cancelled"]
+    assert snapshot["e"] == hub().epoch
+    await first.disconnect()
+    await second.disconnect()
+
+
+async def test_one_person_may_hold_so_many_sockets_and_no_more(settings):
+    settings.JOBSITE_SOCKETS_PER_USER = 2
+    held = [await socket() for _ in range(2)]
+    one_more = await socket()
+    closed = await one_more.receive_output(timeout=3)
+    assert (closed["type"], closed["code"]) == ("websocket.close", 4409)
+    other = await socket("bob")
+    await say(other, t="hello", topic="jobs")
+    await heard(other, lambda m: m["t"] == "snapshot")
+    for talk in [*held, one_more, other]:
+        await talk.disconnect()
+
+
+async def test_a_sign_out_closes_the_socket_without_waiting_for_the_next_look():
+    talk = await socket()
+    await say(talk, t="hello", topic="jobs")
+    await heard(talk, lambda m: m["t"] == "snapshot")
+    await it_listens()
+
+    def sign_out():
+        client = Client()
+        client.cookies["sessionid"] = Session_.objects.get().session_key
+        assert client.post("/sign-out/").status_code == 302
+
+    await sync_to_async(sign_out)()
+    closed = await talk.receive_output(timeout=5)
+    assert (closed["type"], closed["code"]) == ("websocket.close", 4401)
+    await talk.disconnect()
+
+
+async def test_where_sockets_are_blocked_the_same_frames_come_as_events():
+    def sign_in():
+        client = AsyncClient()
+        client.force_login(User.objects.create_superuser("ada"))
+        return client
+
+    client, job = await sync_to_async(sign_in)(), await sync_to_async(submitted)()
+    answer = await client.get(f"/live/events/?topic=jobs&ids={job.id}")
+    assert answer.headers["Content-Type"] == "text/event-stream"
+    stream = aiter(answer.streaming_content)
+
+    async def event():
+        while not (text := (await asyncio.wait_for(anext(stream), 5)).decode()).startswith("id: "):
+            pass
+        sent, data = text.strip().split("\ndata: ")
+        return sent.removeprefix("id: "), json.loads(data)
+
+    assert [d["status"] for d in (await event())[1]["jobs"]] == ["pending"]
+    await sync_to_async(lifecycle.cancel)(job.id, by="t")
+    frame = {"jobs": []}
+    while [d["status"] for d in frame["jobs"]] != ["cancelled"]:
+        seen, frame = await event()
+    await stream.aclose()
+    # The browser opens the next stream by itself and says what it has seen: what it missed comes at once.
+    late = await sync_to_async(submitted)()
+    again = await client.get("/live/events/?topic=jobs", headers={"Last-Event-ID": seen})
+    stream = aiter(again.streaming_content)
+    assert late.id in [d["id"] for d in (await event())[1]["jobs"]]
+    await stream.aclose()
+
+
+@pytest.mark.parametrize("query", ["", "?topic=users", "?topic=jobs&away=-1", "?topic=jobs&more=1"])
+async def test_a_stream_of_nothing_known_is_refused(query):
+    def sign_in():
+        client = AsyncClient()
+        client.force_login(User.objects.create_superuser("ada"))
+        return client
+
+    client = await sync_to_async(sign_in)()
+    assert (await client.get(f"/live/events/{query}")).status_code == 400
+    assert (await AsyncClient().get("/live/events/?topic=jobs")).status_code == 302

@@ -12,6 +12,9 @@ from django.utils import timezone
 from jobs import tokens
 from jobs.errors import Refused
 
+# Who does it, as the audit log says it: somebody with a shell on this machine.
+COMMAND = "manage.py"
+
 
 class Command(BaseCommand):
     help = "Make, list and revoke the bearer tokens that programs use."
@@ -50,7 +53,7 @@ class Command(BaseCommand):
     ) -> None:
         expires_at = None if expires_days is None else timezone.now() + timedelta(days=expires_days)
         token, secret = tokens.make(
-            name, scopes=scope or tokens.DEFAULT_SCOPES, expires_at=expires_at, tools=tool, projects=project
+            name, by=COMMAND, scopes=scope or tokens.DEFAULT_SCOPES, expires_at=expires_at, tools=tool, projects=project
         )
         self.stdout.write(f"Token {token.name!r} may {', '.join(token.scopes)}; it {_expiry(token.expires_at)}.")
         self.stdout.write("Send it as `Authorization: Bearer <token>`. It is shown this once and cannot be read again:")
@@ -65,7 +68,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{token.name}\t{token.prefix}…\t{','.join(token.scopes)}\t{only}\t{state}\tlast used: {used}")
 
     def _revoke(self, name: str) -> None:
-        changed = tokens.revoke(name)
+        changed = tokens.revoke(name, by=COMMAND)
         self.stdout.write(f"Token {name!r} {'is revoked' if changed else 'was revoked before'}.")
 
 

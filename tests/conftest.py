@@ -1,0 +1,12 @@
+"""What every test needs."""
+
+import pytest
+from django.db import connection
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):
+    """The audit log cannot be emptied, except in a database that says it is for tests: they are emptied between tests."""
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {connection.settings_dict['NAME']} SET jobsite.audit_may_be_emptied = 'on'")
+        connection.close()
