@@ -162,6 +162,8 @@ def _checked_id(given: str) -> str:
 
 
 def _label(text: str, name: str) -> str:
+    if not text:
+        return ""
     payloads.check(text, what=name, max_bytes=1000)
     if len(text) > 100:
         raise _invalid(f"{name} has at most 100 characters", name)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection
+from django.db.models.base import ModelState
 
 from jobs.models import Job
 
@@ -17,12 +18,10 @@ _NAMES = set(
     finished_at max_retries retry_first_ms retry_factor retry_cap_ms timeout_ms
     """.split()  # noqa: SIM905  (as a list literal it would fill a page)
 )
-# In the model's own order, which Model.from_db insists on.
+# In the order of the model's own fields.
 SHOWN = [field.attname for field in Job._meta.concrete_fields if field.attname in _NAMES]
 COLUMNS = ", ".join(SHOWN)
 RETURNED = ", ".join(f"j.{column}" for column in SHOWN)
-_SHOWN = frozenset(SHOWN)
-_COUNT = len(SHOWN)
 
 Params = Mapping[str, Any] | Sequence[Any]
 
@@ -44,8 +43,15 @@ def execute(sql: str, params: Params) -> list[dict[str, Any]]:
 
 
 def job_of(row: Sequence[Any]) -> Job:
-    """A Job from a row that begins with RETURNED; columns that were not returned stay deferred."""
-    return Job.from_db("default", _SHOWN, row[:_COUNT])
+    """A Job from a row that begins with RETURNED; columns that were not returned stay deferred.
+
+    What Job.from_db does, without its walk over all sixty fields: each job passes here three times.
+    """
+    job = Job.__new__(Job)
+    job._state = ModelState()
+    job._state.adding, job._state.db = False, DEFAULT_DB_ALIAS
+    job.__dict__.update(zip(SHOWN, row, strict=False))
+    return job
 
 
 def jobs_from(sql: str, params: Params) -> list[Job]:

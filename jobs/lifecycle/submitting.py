@@ -12,7 +12,7 @@ from jobs import configuration, dependencies, events, idempotency
 from jobs.errors import AlreadyActive, Conflict, DuplicateId, IllegalMove, NotFound, Problem, Refused
 from jobs.lifecycle.rows import RETURNED, jobs_from
 from jobs.limits import Limits
-from jobs.models import Dependency, Event, Job
+from jobs.models import Dependency, Job
 from jobs.payloads import Json
 from jobs.states import ACTIVE, FINAL, Gate, Status
 from jobs.submission import ID, Submission, prepare, revised
@@ -142,8 +142,23 @@ def _mark_parents(jobs: Sequence[Job], wanted: dict[str, tuple[str, ...]]) -> No
         job.has_dependents = job.id in among
 
 
+# As JSON through one statement: bulk_create prepares sixty columns of each row one by one, which costs three times as much as all
+# the rest of a submit. A column that a row does not name becomes NULL, and is refused.
+_INSERT = """
+WITH made AS (
+    INSERT INTO jobs_job SELECT * FROM jsonb_populate_recordset(NULL::jobs_job, %(jobs)s::jsonb) RETURNING id, created_at
+)
+INSERT INTO jobs_event (job_id, verb, before, after, reason, actor, at)
+SELECT id, 'submit', '', 'pending', '', %(by)s, created_at FROM made ORDER BY created_at
+"""
+_COLUMNS = [(field.attname, field.column) for field in Job._meta.concrete_fields]
+
+
 def _insert(jobs: Sequence[Job], wanted: dict[str, tuple[str, ...]], parents: dict[str, str], by: str) -> None:
-    Job.objects.bulk_create(jobs, batch_size=CHUNK)
+    with connection.cursor() as cursor:
+        for first in range(0, len(jobs), CHUNK):
+            rows = [{column: job.__dict__[name] for name, column in _COLUMNS} for job in jobs[first : first + CHUNK]]
+            cursor.execute(_INSERT, {"jobs": orjson.dumps(rows).decode(), "by": by})
     Dependency.objects.bulk_create(
         [
             Dependency(
@@ -155,10 +170,6 @@ def _insert(jobs: Sequence[Job], wanted: dict[str, tuple[str, ...]], parents: di
             for job in jobs
             for place, parent in enumerate(wanted[job.id])
         ],
-        batch_size=CHUNK * 4,
-    )
-    Event.objects.bulk_create(
-        [Event(job_id=job.id, verb="submit", after=Status.PENDING, actor=by, at=job.created_at) for job in jobs],
         batch_size=CHUNK * 4,
     )
 
