@@ -17,10 +17,11 @@ MAX_DIAGNOSTICS = 1000
 # One statement for a whole batch, because a round must cost the same for 1 or 100 admissions. SKIP LOCKED: a job that somebody
 # is cancelling right now is looked at again in the next round. ORDER BY gives attempt ids in rank order, which is the order in
 # which start_next takes them. The configuration must still be the one that was decided by: sharing its row makes a change of a
-# limit wait for this statement, or this statement find the change and admit nothing.
+# limit wait for this statement, or this statement find the change and admit nothing. The commit is not waited for to reach the
+# disk: whatever is built on an admission (a start, an end) is, and the log is written in order.
 _ADMIT = f"""
 WITH still AS MATERIALIZED (
-    SELECT 1 FROM jobs_queueconfig WHERE xmin::text || ctid::text = %(config)s FOR SHARE
+    SELECT set_config('synchronous_commit', 'off', TRUE) FROM jobs_queueconfig WHERE xmin::text || ctid::text = %(config)s FOR SHARE
 ), ready AS MATERIALIZED (
     SELECT id, rank, attempt_count, queue, memory_mb, cpu_weight, disk_mb, timeout_ms, concurrency_key, gate_since FROM jobs_job
     WHERE id = ANY(%(ids)s) AND status = 'pending' AND gate = 'open' AND current_attempt_id IS NULL
@@ -61,7 +62,8 @@ def admit(ids: Sequence[str], *, config: str, rated: Sequence[str] = ()) -> list
 
 
 _NOTE_RUNG = """
-UPDATE jobs_attempt SET rung_at = now(), rings = rings + 1 WHERE id = ANY(%(ids)s) AND state = 'admitted' RETURNING id
+WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', TRUE) AS so)
+UPDATE jobs_attempt SET rung_at = now(), rings = rings + 1 FROM relaxed WHERE id = ANY(%(ids)s) AND state = 'admitted' RETURNING id
 """
 
 
@@ -214,13 +216,13 @@ class Beat:
     cpu_percent: float
 
 
-# No version bump and no Event: a beat is not a move. Zero rows: the attempt was superseded.
+# No version bump and no Event: a beat is not a move, and need not reach the disk. Zero rows: the attempt was superseded.
 _BEAT = """
-WITH moved AS (
+WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', TRUE) AS so), moved AS (
     UPDATE jobs_job j SET progress = %(progress)s, message = %(message)s, stage = %(stage)s, sub_progress = %(sub_progress)s,
         progress_tick = %(tick)s, updated_at = now(), metadata = metadata || %(metadata)s::jsonb,
         diagnostics = CASE WHEN %(lines)s::jsonb = '[]' THEN diagnostics ELSE {append} END
-    WHERE j.id = %(job)s AND j.current_attempt_id = %(attempt)s AND j.status = 'running'
+    FROM relaxed WHERE j.id = %(job)s AND j.current_attempt_id = %(attempt)s AND j.status = 'running'
     RETURNING j.current_attempt_id, j.cancel_requested_at, j.cancel_reason
 )
 UPDATE jobs_attempt a SET lease_until = now() + make_interval(secs => %(lease)s), peak_memory_mb = %(peak)s, cpu_percent = %(cpu)s

@@ -417,3 +417,26 @@ def test_two_submits_with_the_same_id_make_one_job():
 
     assert sorted(race(4, submit), key=str) == [None, None, None, "same"]
     assert Job.objects.count() == Event.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_end_reaches_the_disk_before_it_is_told_and_an_admission_need_not():
+    """What `synchronous_commit` is when the statement commits: a deferred trigger sees it last."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE seen (verb text, wait text)")
+        cursor.execute(
+            "CREATE FUNCTION pg_temp.look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " INSERT INTO seen VALUES (NEW.verb, current_setting('synchronous_commit')); RETURN NULL; END $$"
+        )
+        cursor.execute("SET synchronous_commit = on")
+        cursor.execute(
+            "CREATE CONSTRAINT TRIGGER look AFTER INSERT ON jobs_event DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW EXECUTE FUNCTION pg_temp.look()"
+        )
+        try:
+            completed()
+            cursor.execute("SELECT verb, wait FROM seen")
+            assert dict(cursor.fetchall()) == {"submit": "on", "admit": "off", "start": "on", "finish": "on"}
+        finally:
+            cursor.execute("DROP TRIGGER look ON jobs_event")
+            cursor.execute("RESET synchronous_commit")
