@@ -15,7 +15,9 @@ NAMES = {
     "throughput": "no-op jobs a second, beside Celery, Celery with results, procrastinate and django-tasks-db",
     "progress": "what job.progress() costs a tool in a tight loop",
     "live": "from job.progress() in a worker to the changed page in a real Chromium",
+    "latency": "from submit to start on an idle system, and from an end to the start that waited for its slot",
     "replay": "a recorded workflow replayed, against its lower bound",
+    "workflows": "every recorded workflow replayed: bounds, order and memory",
 }
 
 

@@ -57,3 +57,9 @@ class Report:
         machine = {"cpus": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
         said = {goal.figure: str(goal) for goal in self.goals}
         print(json.dumps({"name": self.name, "machine": machine, "figures": self.figures, "goals": said, "holds": self.holds}))
+
+
+def quantiles(name: str, values: list[float]) -> dict[str, float]:
+    """Median, 95th and 99th percentile of milliseconds."""
+    ordered = sorted(values)
+    return {f"{name}_p{p}_ms": ordered[min(len(ordered) - 1, len(ordered) * p // 100)] for p in (50, 95, 99)}

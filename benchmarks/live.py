@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from benchmarks.browser import CHROMIUM, add_person, chromium, sign_in
-from benchmarks.form import Goal, Report
+from benchmarks.form import Goal, Report, quantiles
 from benchmarks.stack import Stack, wait_until
 
 # Notes for each text that the page shows in place of a job's message when it was told (the text itself) and when it was shown.
@@ -35,11 +35,6 @@ def measure(*, short: bool) -> Report:
     figures |= {"twenty_told": 20 * ticks, "twenty_seen": len(many), **quantiles("twenty", many)}
     notes = ["milliseconds from progress() to the changed text; what is told faster than frames are sent is seen merged"]
     return Report(name="live", figures=figures, goals=[Goal(figure="one_p95_ms", at_most=250)], notes=notes)
-
-
-def quantiles(name: str, values: list[float]) -> dict[str, float]:
-    ordered = sorted(values)
-    return {f"{name}_p{p}_ms": ordered[min(len(ordered) - 1, len(ordered) * p // 100)] for p in (50, 95, 99)}
 
 
 def seen_in_browser(stack: Stack, *, jobs: int, ticks: int) -> list[float]:

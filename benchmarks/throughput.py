@@ -41,7 +41,12 @@ def measure(*, short: bool) -> Report:
 
 
 def ours(count: int) -> float:
-    with Stack(worker_processes=WORKERS, slots=SLOTS, JOBSITE_TOOLS="benchmarks.tools") as stack:
+    with (
+        tempfile.TemporaryDirectory(prefix="jobsite-own-") as folder,
+        Stack(
+            worker_processes=WORKERS, slots=SLOTS, JOBSITE_TOOLS="benchmarks.tools", BENCH_MARKS=str(Path(folder) / "marks")
+        ) as stack,
+    ):
         run_jobs(stack, "bench.noop", {}, 2 * WORKERS)  # every process has answered once
         answer = run_jobs(stack, "bench.noop", {}, count)
         if answer["completed"] != count:

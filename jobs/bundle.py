@@ -22,7 +22,7 @@ from jobs.lifecycle import Child, End, Next, Running, Usage
 log = logging.getLogger(__name__)
 
 # A tool is brief when so many of its jobs in a row took this process less than so many seconds each.
-BRIEF, IN_A_ROW = 0.003, 2
+BRIEF, IN_A_ROW = 0.003, 8
 MOST = 16
 # How long an end may stay unwritten, and a job that was not begun may wait behind another; seconds.
 HOLD = 0.03
