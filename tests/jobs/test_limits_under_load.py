@@ -69,12 +69,12 @@ def test_eight_clients_on_one_key_never_have_two_jobs_at_once(stack, tmp_path):
 
 def test_a_limit_that_was_lowered_holds_from_the_moment_it_is_acknowledged(stack, tmp_path):
     log = tmp_path / "marks"
-    submit(stack, 300, {"path": str(log), "seconds": 0.02})
+    submit(stack, 3000, {"path": str(log), "seconds": 0.02})  # more than can be done before the last change
     wait_until("some have run", lambda: len(spans(log)) > 20)
     _, acknowledged = limit(stack, 1)
     wait_until("more have run", lambda: sum(began > acknowledged for began, _ in spans(log)) > 40)
     asked, raised = limit(stack, 8)
-    wait_until("all have run", lambda: len(spans(log)) == 300, 120)
+    wait_until("many have run since", lambda: sum(began > raised for began, _ in spans(log)) > 40)
     found = spans(log)
     after = [span for span in found if acknowledged < span[0] < asked]
     running_then = [ended for began, ended in found if began <= acknowledged < ended]
