@@ -43,9 +43,9 @@ def named(database: str) -> str:
     return f"{parts.scheme}://{parts.netloc}/{database}" + (f"?{parts.query}" if parts.query else "")
 
 
-def create(database: str) -> None:
+def create(database: str, template: str = "template1") -> None:
     with psycopg.connect(named("postgres"), autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {database}")
+        server.execute(f"CREATE DATABASE {database} TEMPLATE {template}")
 
 
 def drop(database: str) -> None:
@@ -95,10 +95,9 @@ class Stack:
         self.logs = Path(tempfile.mkdtemp(prefix="jobsite-logs-"))
 
     def __enter__(self) -> Stack:
-        create(self.name)
         try:
-            self.manage("migrate", "--verbosity", "0")
-            self.start("dispatcher", [sys.executable, "manage.py", "dispatcher"])
+            self.prepare()
+            self.start_dispatcher()
             self.start_worker()
             if self._web:
                 self.start_web()
@@ -109,6 +108,11 @@ class Stack:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def prepare(self) -> None:
+        """Make the database."""
+        create(self.name)
+        self.manage("migrate", "--verbosity", "0")
 
     def manage(self, *arguments: str) -> str:
         """Run a management command; its output. Raises with the error output when it fails."""
@@ -123,11 +127,18 @@ class Stack:
                 list(command), cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
 
-    def start_worker(self) -> None:
+    def start_dispatcher(self, name: str = "dispatcher") -> None:
+        self.start(name, [sys.executable, "manage.py", "dispatcher"])
+
+    def start_worker(self, name: str = "worker") -> None:
         celery = [sys.executable, "-m", "celery", "-A", "jobsite", "worker", "--concurrency", str(self._worker_processes)]
-        self.start("worker", [*celery, "--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"])
-        pid = self.processes["worker"].pid
-        wait_until("the worker says that it is there", lambda: self.one("SELECT count(*) FROM jobs_worker WHERE pid = %s", pid))
+        self.start(name, [*celery, "--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"])
+        wait_until(f"the {name} says that it is there", lambda: self.is_there(name))
+
+    def is_there(self, name: str) -> bool:
+        """Has this worker said hello, and not goodbye?"""
+        pid = self.processes[name].pid
+        return bool(self.one("SELECT count(*) FROM jobs_worker WHERE pid = %s AND stopped_at IS NULL", pid))
 
     def start_web(self) -> None:
         command = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(self.port), "jobsite.asgi:application"]
@@ -152,9 +163,7 @@ class Stack:
         return (self.logs / f"{name}.log").read_text(errors="replace")
 
     def stop(self) -> None:
-        """Stop by SIGTERM in the order of dependence, then drop the database."""
-        for name in ("web", "worker", "dispatcher"):
-            process = self.processes.pop(name, None)
-            if process is not None:
-                stopped(process)
+        """Stop by SIGTERM, the last started first, then drop the database."""
+        for name in reversed(list(self.processes)):
+            stopped(self.processes.pop(name))
         drop(self.name)

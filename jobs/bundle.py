@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
 from jobs import lifecycle
+from jobs.failpoints import failpoint
 from jobs.lifecycle import Child, End, Next, Running, Usage
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,10 @@ class Bundle:
         while True:
             try:
                 with self._lock:
-                    return self._write(wish)
+                    failpoint("finish.before")
+                    self._write(wish)
+                failpoint("finish.after")
+                return
             except (DatabaseError, InterfaceError) as error:
                 log.warning("could not write the end of an attempt, tried again: %s", error)
                 connection.close()

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
 from jobs import admission, configuration, doorbell, idempotency, lifecycle, redis_link, rescue, rollup, sampling, tally, workers
+from jobs.failpoints import failpoint
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +50,15 @@ def one_round() -> Round:
         configuration.row()
         now = admission.outlook()
     settled = _settle() if now.unsettled else 0
+    if settled:
+        failpoint("settle.after")
     due = lifecycle.open_due() if now.due else 0
     admitted, more = [], False
     if now.ready or settled or due:
         choice = admission.next_jobs(configuration.limits_at(now.config), now)
         admitted, more = lifecycle.admit(choice.ids, config=now.config, rated=choice.rated), choice.more
+    if admitted:
+        failpoint("admit.after")
     rung = doorbell.ring((job.current_attempt_id or 0, job.queue, job.timeout_ms) for job in admitted)
     waiting = now.waiting + len(admitted)
     return Round(settled=settled, due=due, admitted=len(admitted), rung=rung, waiting=waiting, more=more)
@@ -138,7 +143,9 @@ class Dispatcher:
         try:
             if self._pokes is None:
                 self._pokes = redis_link.subscription(redis_link.POKE_CHANNEL)
-            heard = self._pokes.get_message(timeout=min(IDLE_WAIT, settings.JOBSITE_SWEEP))
+            # A sweep must not be late by a whole wait: the lost are waited for.
+            sweep_in = max(0.0, self._swept + settings.JOBSITE_SWEEP - time.monotonic())
+            heard = self._pokes.get_message(timeout=min(IDLE_WAIT, sweep_in))
             while heard is not None:
                 heard = self._pokes.get_message(timeout=0)
         except redis.RedisError as error:

@@ -13,6 +13,7 @@ from django.conf import settings
 from kombu.exceptions import OperationalError
 
 from jobs import lifecycle, workers
+from jobs.failpoints import failpoint
 from jobs.lifecycle.rows import execute
 from jobs.redis_link import connection
 
@@ -57,6 +58,8 @@ def ring(chimes: Iterable[Chime]) -> int:
                 rung.append(attempt_id)
     except (redis.RedisError, OperationalError) as error:
         log.warning("doorbells wait for Redis: %s", error)
+    if rung:
+        failpoint("ring.after")
     lifecycle.note_rung(rung)
     return len(rung)
 
@@ -90,7 +93,9 @@ def _call_lingering(queue: str, calls: int) -> int:
 
 def _idle(queue: str) -> int:
     """Processes that neither run an attempt of `queue` nor have a doorbell lying there for them."""
-    (row,) = execute(_HANDS, {"queue": queue, "patience": workers.ALIVE_FOR.total_seconds()})
+    # Who has missed two beats is likely dead, and another process there in its place: it must not wait for the end of the lease.
+    silent = settings.JOBSITE_LEASE - 2 * settings.JOBSITE_BEAT
+    (row,) = execute(_HANDS, {"queue": queue, "patience": workers.ALIVE_FOR.total_seconds(), "silent": silent})
     length = connection().llen(f"{settings.REDIS_PREFIX}:celery:{queue}")
     assert isinstance(length, int)  # noqa: S101  (redis-py types its answers for sync and async at once)
     return max(0, (row["slots"] - row["running"] if row["slots"] else LEAST) - length)
@@ -99,7 +104,8 @@ def _idle(queue: str) -> int:
 _HANDS = """
 SELECT COALESCE((SELECT sum(slots) FROM jobs_worker w WHERE w.stopped_at IS NULL AND w.draining_at IS NULL
         AND w.queues @> to_jsonb(%(queue)s::text) AND w.beat_at > now() - make_interval(secs => %(patience)s)), 0)::int AS slots,
-    (SELECT count(*) FROM jobs_attempt a WHERE a.state = 'running' AND a.queue = %(queue)s)::int AS running
+    (SELECT count(*) FROM jobs_attempt a WHERE a.state = 'running' AND a.queue = %(queue)s
+        AND a.lease_until > now() + make_interval(secs => %(silent)s))::int AS running
 """
 
 

@@ -23,6 +23,7 @@ from jobs import doorbell, lifecycle, tools, workers
 from jobs.bundle import MOST, Bundle, Habits
 from jobs.classification import classify, wanted_wait
 from jobs.errors import Cancelled, Category, Interrupted, Stopped, Superseded, TimedOut
+from jobs.failpoints import failpoint
 from jobs.failures import Failure, place_of
 from jobs.lifecycle import End, Next, Running, Usage
 from jobs.payloads import Json, clean_text, shown, storable
@@ -52,6 +53,7 @@ def answer(attempt_id: int, queue: str, limit: float) -> int:
     """
     began = time.monotonic()
     child = _this_child()
+    failpoint("start.before")
     first = lifecycle.start(attempt_id, child) if takes_more() else None
     given = [first] if first is not None else []
     if not given and (wish := _wish(child, queue, limit)):
@@ -95,6 +97,7 @@ def run_all(bundle: Bundle) -> int:
 
 def run(running: Running, bundle: Bundle) -> End | None:
     """Call the tool; returns what to write about how it came to its end. None: nothing, it was superseded."""
+    failpoint("start.after")
     context = RunContext(running, _pulse.wake)
     _pulse.watch(context, bundle, _ended_by_force)
     try:
@@ -215,6 +218,7 @@ def _stopped(context: RunContext, stop: Stopped) -> End | None:
             failure = Failure(category=Category.TIMEOUT, error_class="TimedOut", message=str(stop), place=context.running.job.tool)
             return _fail(context, failure, None)
         case Interrupted():
+            failpoint("interrupt.before")
             return lifecycle.interrupted(context.running, _usage(context), actor=_actor())
         case Superseded():
             return None

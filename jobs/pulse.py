@@ -17,6 +17,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from jobs import lifecycle, redis_link
 from jobs.bundle import Bundle
 from jobs.errors import Cancelled, Interrupted, Stopped, Superseded, TimedOut
+from jobs.failpoints import failpoint
 from jobs.resources import end_descendants
 from jobs.run_context import RunContext
 
@@ -156,6 +157,7 @@ class Pulse:
     def _beat(self, run: RunContext) -> None:
         run.meter.sample()
         lines = run.take_lines()
+        failpoint("beat.before")
         try:
             answer = lifecycle.beat(run.running, run.news(lines), lease=settings.JOBSITE_LEASE)
         except (DatabaseError, InterfaceError) as error:

@@ -6,6 +6,7 @@ import logging
 import random
 
 from jobs import lifecycle
+from jobs.failpoints import failpoint
 from jobs.lifecycle.rows import RETURNED, fetch, job_of
 from jobs.retry import decide_lost
 
@@ -25,7 +26,9 @@ def rescue_lost() -> int:
         job = job_of(columns)
         running = lifecycle.Running(attempt_id=attempt_id, job=job, params={}, previous_errors=job.retry_count + job.loss_count)
         decision = decide_lost(losses=job.loss_count, jitter=random.random())  # noqa: S311  (spreads load, guards nothing)
+        failpoint("lose.before")
         if lifecycle.lose(running, decision, actor="dispatcher") is not None:
             log.warning("lost %s on %s pid %s: its lease was not renewed", job.id, worker, pid)
             lost += 1
+            failpoint("lose.after")
     return lost

@@ -4,6 +4,9 @@ import os
 
 from celery import Celery
 
+from jobsite import transport
+
+transport.use()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "jobsite.settings")
 
 app = Celery("jobsite")

@@ -97,6 +97,10 @@ class Embedded:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def process(self, name: str) -> subprocess.Popen[bytes]:
+        """The running `postgres` or `redis`."""
+        return dict(self._started)[name]
+
     def stop(self) -> None:
         """PostgreSQL first, by its fast shutdown (SIGINT); then Redis."""
         for name, process in reversed(self._started):

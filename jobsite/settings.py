@@ -128,6 +128,9 @@ CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# A child that was killed keeps its place in the pool for this long, lest a result of it be on its way. We have none to wait for,
+# and with the usual 10 s no doorbell is taken in its place meanwhile.
+CELERY_WORKER_LOST_WAIT = 0.5
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None

@@ -9,6 +9,7 @@ from django.db import transaction
 
 from jobs import events
 from jobs.errors import Category, NotFound
+from jobs.failpoints import failpoint
 from jobs.failures import Failure
 from jobs.lifecycle.admitting import Running
 from jobs.lifecycle.ends import End, Usage, write
@@ -193,6 +194,7 @@ def cancel(job_id: str, *, by: str, reason: str = "") -> Job:
     with transaction.atomic():
         moved = jobs_from(_CANCEL_PENDING, params) or jobs_from(_CANCEL_RUNNING, params)
         events.announce(map(events.delta_of, moved), poke=bool(moved))
+        failpoint("cancel.before_commit")
     if moved:
         return moved[0]
     rows = jobs_from(f"SELECT {RETURNED} FROM jobs_job j WHERE id = %(job)s", params)

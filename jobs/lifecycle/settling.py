@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 
 from jobs import events
+from jobs.failpoints import failpoint
 from jobs.lifecycle.rows import RETURNED, execute, jobs_from
 from jobs.models import Job
 
@@ -113,5 +114,6 @@ def settle() -> int:
             moved += jobs_from(_END_DEPENDENTS, {"parents": ended_badly})
         moved += jobs_from(_UNBLOCK, {"parents": completed + ended_badly})
         execute(_SETTLED, {"parents": [row["id"] for row in parents]})
+        failpoint("settle.before_commit")
         events.announce(map(events.delta_of, moved))
     return len(moved)

@@ -10,6 +10,7 @@ from django.db import IntegrityError, connection, transaction
 
 from jobs import configuration, dependencies, events, idempotency
 from jobs.errors import AlreadyActive, Conflict, DuplicateId, IllegalMove, NotFound, Problem, Refused
+from jobs.failpoints import failpoint
 from jobs.lifecycle.rows import RETURNED, jobs_from
 from jobs.limits import Limits
 from jobs.models import Dependency, Job
@@ -71,7 +72,9 @@ def submit_many(submissions: Sequence[Submission], *, by: str) -> list[Job]:
             _mark_parents(jobs, wanted)
             _insert(jobs, wanted, parents, by)
             # Ranks are fixed before anybody can see the jobs; the wake-up goes out only after the commit.
+            transaction.on_commit(lambda: failpoint("submit.after_commit"))
             events.announce(map(events.delta_of, jobs), poke=True)
+            failpoint("submit.before_commit")
     except IntegrityError as error:
         if "jobs_job_pkey" in str(error):
             raise DuplicateId("a job with this id exists already", [Problem(detail="exists", pointer="/id")]) from None
