@@ -64,6 +64,7 @@ lint: $(VENV)/.dev node_modules/.package-lock.json ## every check that needs no 
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	cd client && ../$(VENV)/bin/lint-imports
 	$(VENV)/bin/djade --check $(shell git ls-files 'templates/*.html')
 	$(VENV)/bin/djlint templates --lint --quiet
 	$(NPX) --no-install biome ci static

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PRODUCT = [
     path
-    for room in ("jobs", "dashboard", "jobsite")
+    for room in ("jobs", "dashboard", "jobsite", "client/jobsite_client")
     for path in sorted((ROOT / room).rglob("*.py"))
     if "migrations" not in path.parts
 ]

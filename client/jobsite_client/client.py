@@ -1,0 +1,190 @@
+"""The two clients: the same operations, driven over a blocking and over an asynchronous connection."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from jobsite_client import asking, following, submitting
+from jobsite_client.plans import Answer, Call, Item, Pause, Plan, Reply, Stream, Unanswered, operation, streaming
+from jobsite_client.retrying import Backoff
+
+T = TypeVar("T")
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+# Seconds to connect, and for an answer that the server does not hold back.
+CONNECT, READ = 5.0, 30.0
+# Errors before which nothing of the request was sent.
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+
+class Operations:
+    """What a client can do. `Client` gives the answers, `AsyncClient` something to await; iterators are asynchronous there.
+
+    With neither `url` nor `token` those of JOBSITE_URL and JOBSITE_TOKEN are used.
+    """
+
+    submit = operation(submitting.submit)
+    create = operation(submitting.create)
+    run = operation(following.run)
+
+    follow = streaming(following.follow)
+    wait = operation(following.wait)
+    result = operation(following.result)
+    batch = streaming(following.batch)
+
+    get = operation(asking.get)
+    full = operation(asking.full)
+    why = operation(asking.why)
+    events = operation(asking.events)
+    attempts = operation(asking.attempts)
+    metrics = operation(asking.metrics)
+
+    cancel = operation(asking.cancel)
+    retry = operation(asking.retry)
+    pause = operation(asking.pause)
+    resume = operation(asking.resume)
+    set_priority = operation(asking.set_priority)
+
+    page = operation(asking.page)
+    jobs = streaming(asking.jobs)
+    tools = operation(asking.tools)
+    queue = operation(asking.queue)
+    statistics = operation(asking.statistics)
+
+    def __init__(self, url: str | None = None, token: str | None = None, *, backoff: Backoff | None = None) -> None:
+        self.url = (url or os.environ.get("JOBSITE_URL") or DEFAULT_URL).rstrip("/")
+        self.backoff = backoff or Backoff()
+        secret = token or os.environ.get("JOBSITE_TOKEN")
+        self._settings: dict[str, Any] = {
+            "base_url": f"{self.url}/api/v1",
+            "headers": {"Accept": "application/json"} | ({"Authorization": f"Bearer {secret}"} if secret else {}),
+        }
+
+
+class Client(Operations):
+    """A blocking client; threads may share it. Use it in a `with` statement, or `close()` it."""
+
+    def __init__(self, url: str | None = None, token: str | None = None, *, backoff: Backoff | None = None) -> None:
+        super().__init__(url, token, backoff=backoff)
+        self._http = httpx.Client(**self._settings)
+
+    def run_plan(self, plan: Plan[T]) -> T:
+        reply: Reply = None
+        while True:
+            try:
+                step = plan.send(reply)
+            except StopIteration as end:
+                done: T = end.value
+                return done
+            reply = self._take(step)
+
+    def run_stream(self, stream: Stream[T]) -> Iterator[T]:
+        reply: Reply = None
+        while True:
+            try:
+                step = stream.send(reply)
+            except StopIteration:
+                return
+            if isinstance(step, Item):
+                yield step.value
+                reply = None
+            else:
+                reply = self._take(step)
+
+    def _take(self, step: Call | Pause) -> Reply:
+        if isinstance(step, Pause):
+            time.sleep(step.seconds)
+            return None
+        began = time.monotonic()
+        try:
+            return _answer(self._http.request(**_request(step)), began)
+        except httpx.TransportError as error:
+            return _unanswered(self.url, error)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+class AsyncClient(Operations):
+    """An asynchronous client; tasks of one event loop may share it. Use it in `async with`, or await `aclose()`."""
+
+    def __init__(self, url: str | None = None, token: str | None = None, *, backoff: Backoff | None = None) -> None:
+        super().__init__(url, token, backoff=backoff)
+        self._http = httpx.AsyncClient(**self._settings)
+
+    async def await_plan(self, plan: Plan[T]) -> T:
+        reply: Reply = None
+        while True:
+            try:
+                step = plan.send(reply)
+            except StopIteration as end:
+                done: T = end.value
+                return done
+            reply = await self._take(step)
+
+    async def await_stream(self, stream: Stream[T]) -> AsyncIterator[T]:
+        reply: Reply = None
+        while True:
+            try:
+                step = stream.send(reply)
+            except StopIteration:
+                return
+            if isinstance(step, Item):
+                yield step.value
+                reply = None
+            else:
+                reply = await self._take(step)
+
+    async def _take(self, step: Call | Pause) -> Reply:
+        if isinstance(step, Pause):
+            await asyncio.sleep(step.seconds)
+            return None
+        began = time.monotonic()
+        try:
+            return _answer(await self._http.request(**_request(step)), began)
+        except httpx.TransportError as error:
+            return _unanswered(self.url, error)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.aclose()
+
+
+def _request(call: Call) -> dict[str, Any]:
+    body: Mapping[str, Any] = {} if call.body is None else {"json": call.body}
+    return {
+        "method": call.method,
+        "url": call.path,
+        "params": dict(call.query),
+        "headers": dict(call.headers),
+        "timeout": httpx.Timeout(READ + call.hold, connect=CONNECT),
+        **body,
+    }
+
+
+def _answer(response: httpx.Response, began: float) -> Answer:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Answer(status=response.status_code, headers=headers, content=response.content, seconds=time.monotonic() - began)
+
+
+def _unanswered(url: str, error: httpx.TransportError) -> Unanswered:
+    what = str(error) or type(error).__name__
+    return Unanswered(problem=f"{url} does not answer: {what}", sent=not isinstance(error, _NEVER_SENT))
