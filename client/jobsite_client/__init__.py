@@ -26,7 +26,7 @@ from jobsite_client.errors import (
     WaitedTooLong,
 )
 from jobsite_client.retrying import Backoff
-from jobsite_client.shapes import Job, JobStatus, JobSummary, ResourceRequirements, Result, Tool
+from jobsite_client.shapes import Group, Job, JobStatus, JobSummary, ResourceRequirements, Result, Tool, Worker
 from jobsite_client.submitting import NewJob
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Backoff",
     "Client",
     "Conflict",
+    "Group",
     "Job",
     "JobCancelled",
     "JobFailed",
@@ -52,4 +53,5 @@ __all__ = [
     "UnexpectedAnswer",
     "Unreachable",
     "WaitedTooLong",
+    "Worker",
 ]

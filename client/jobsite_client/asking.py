@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal, TypeAlias
 from urllib.parse import quote
 
 from jobsite_client.link import Link, ask
 from jobsite_client.plans import Call, Item, Plan, Stream
 from jobsite_client.shapes import (
+    Group,
     Job,
     JobAttempt,
     JobEvent,
@@ -15,12 +17,14 @@ from jobsite_client.shapes import (
     JobStatus,
     JobSummary,
     Json,
+    Kin,
     Metrics,
     QueueStatus,
     Shape,
     Statistics,
     Tool,
     WhyWaiting,
+    Workers,
 )
 
 
@@ -34,6 +38,14 @@ class _Attempts(Shape):
 
 class _Tools(Shape):
     tools: list[Tool]
+
+
+class _Diagnostics(Shape):
+    diagnostics: list[str]
+
+
+class _Moved(Shape):
+    moved: int
 
 
 class _Waiting(Shape):
@@ -74,6 +86,16 @@ def attempts(link: Link, job_id: str) -> Plan[list[JobAttempt]]:
     return (yield from ask(link, get_of(path_of(job_id, "attempts")), _Attempts)).attempts
 
 
+def diagnostics(link: Link, job_id: str) -> Plan[list[str]]:
+    """Every line the job wrote that is kept, oldest first."""
+    return (yield from ask(link, get_of(path_of(job_id, "diagnostics")), _Diagnostics)).diagnostics
+
+
+def kin(link: Link, job_id: str) -> Plan[Kin]:
+    """The jobs that this one waits for or waited for, and those that wait for it."""
+    return (yield from ask(link, get_of(path_of(job_id, "dependencies")), Kin))
+
+
 def metrics(link: Link, job_id: str) -> Plan[Metrics]:
     """What the job's last attempt cost. Raises `NotFound` before the first attempt ended."""
     return (yield from ask(link, get_of(path_of(job_id, "metrics")), Metrics))
@@ -85,9 +107,15 @@ def cancel(link: Link, job_id: str, reason: str = "") -> Plan[JobStatus]:
     return (yield from ask(link, _verb(job_id, "cancel", {"reason": reason}), JobStatus))
 
 
-def retry(link: Link, job_id: str) -> Plan[JobStatus]:
-    """Send a failed or cancelled job back to pending, with all its retries. Raises `Conflict`."""
-    return (yield from ask(link, _verb(job_id, "retry", repeatable=False), JobStatus))
+def retry(link: Link, job_id: str, params: Mapping[str, Json] | None = None) -> Plan[JobStatus]:
+    """Send a failed or cancelled job back to pending, with all its retries; with other params if given. Raises `Conflict`."""
+    body = None if params is None else {"params": dict(params)}
+    return (yield from ask(link, _verb(job_id, "retry", body, repeatable=False), JobStatus))
+
+
+def release(link: Link, job_id: str) -> Plan[JobStatus]:
+    """Let a job in again that was quarantined because its process vanished three times in a row."""
+    return (yield from ask(link, _verb(job_id, "release"), JobStatus))
 
 
 def pause(link: Link, job_id: str, reason: str = "") -> Plan[JobStatus]:
@@ -139,10 +167,46 @@ def jobs(
             return
 
 
+# --- batches and projects --------------------------------------------------------------------------------------------
+GroupKind: TypeAlias = Literal["batch", "project"]
+_PLACES: dict[GroupKind, str] = {"batch": "/batches", "project": "/projects"}
+
+
+def group(link: Link, name: str, kind: GroupKind = "batch") -> Plan[Group]:
+    """How far the jobs of a batch, or of a project, are as a whole. Raises `NotFound`."""
+    return (yield from ask(link, get_of(_group(kind, name)), Group))
+
+
+def cancel_group(link: Link, name: str, kind: GroupKind = "batch", *, reason: str = "") -> Plan[int]:
+    """Cancel every job of it that has not ended; how many there were."""
+    call = Call(method="POST", path=_group(kind, name, "cancel"), body={"reason": reason})
+    return (yield from ask(link, call, _Moved)).moved
+
+
+def retry_group(link: Link, name: str, kind: GroupKind = "batch") -> Plan[int]:
+    """Send every failed job of it back to pending; how many there were."""
+    call = Call(method="POST", path=_group(kind, name, "retry"), repeatable=False)
+    return (yield from ask(link, call, _Moved)).moved
+
+
+def _group(kind: GroupKind, name: str, *rest: str) -> str:
+    return "/".join([_PLACES[kind], quote(name, safe=""), *rest])
+
+
 # --- the whole -------------------------------------------------------------------------------------------------------
 def tools(link: Link) -> Plan[list[Tool]]:
     """Every tool, with the JSON Schema of its params."""
     return (yield from ask(link, get_of("/tools"), _Tools)).tools
+
+
+def tool(link: Link, name: str) -> Plan[Tool]:
+    """One tool. Raises `NotFound`."""
+    return (yield from ask(link, get_of(f"/tools/{quote(name, safe='')}"), Tool))
+
+
+def workers(link: Link) -> Plan[Workers]:
+    """Who runs jobs now, and whether a dispatcher is there to start them."""
+    return (yield from ask(link, get_of("/workers"), Workers))
 
 
 def queue(link: Link) -> Plan[QueueStatus]:

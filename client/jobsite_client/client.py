@@ -32,6 +32,8 @@ class Operations:
 
     submit = operation(submitting.submit)
     create = operation(submitting.create)
+    submit_many = operation(submitting.submit_many)
+    clone = operation(submitting.clone)
     run = operation(following.run)
 
     follow = streaming(following.follow)
@@ -45,16 +47,25 @@ class Operations:
     events = operation(asking.events)
     attempts = operation(asking.attempts)
     metrics = operation(asking.metrics)
+    diagnostics = operation(asking.diagnostics)
+    kin = operation(asking.kin)
 
     cancel = operation(asking.cancel)
     retry = operation(asking.retry)
+    release = operation(asking.release)
     pause = operation(asking.pause)
     resume = operation(asking.resume)
     set_priority = operation(asking.set_priority)
 
+    group = operation(asking.group)
+    cancel_group = operation(asking.cancel_group)
+    retry_group = operation(asking.retry_group)
+
     page = operation(asking.page)
     jobs = streaming(asking.jobs)
     tools = operation(asking.tools)
+    tool = operation(asking.tool)
+    workers = operation(asking.workers)
     queue = operation(asking.queue)
     statistics = operation(asking.statistics)
 

@@ -93,6 +93,14 @@ class JobSummary(_WithStatus):
     operation_type: str | None = None
     priority: str | None = None
     submitted_by: str | None = None
+    retry_count: int = 0
+    max_retries: int = 0
+    loss_count: int = 0
+    quarantined: bool = False
+    next_attempt_at: int | None = None
+    error_class: str | None = None
+    error_category: str | None = None
+    error_fingerprint: str | None = None
 
 
 class ResourceRequirements(Shape):
@@ -165,7 +173,18 @@ class JobAttempt(Shape):
     error_class: str | None = None
     error_category: str | None = None
     error_message: str | None = None
+    error_place: str | None = None
+    error_fingerprint: str | None = None
+    traceback: str | None = None
+    refused_writes: int = 0
     resource_usage: ResourceUsage
+
+
+class Kin(Shape):
+    """`dependencies` must end before the job starts; `dependents` wait for it."""
+
+    dependencies: list[JobSummary]
+    dependents: list[JobSummary]
 
 
 class WhyWaiting(Shape):
@@ -211,15 +230,57 @@ class Statistics(Shape):
     average_performance_score: float | None = None
     resource_use: ResourceUse
     by_operation: dict[str, OperationStatistics]
+    refused_writes: int = 0
+
+
+class Group(_WithStatus):
+    """How far the jobs of a batch or a project are as a whole. An ended job counts as whole, however it ended."""
+
+    name: str
+    progress: float
+    total: int
+    by_status: dict[str, int]
+    created_at: int
+    updated_at: int
+    finished_at: int | None = None
+
+
+class BulkJob(_WithStatus):
+    """One job of `submit_many`. `key` is the one that was given."""
+
+    key: str | None = None
+    job_id: str
+    tool_name: str
+
+
+class Worker(Shape):
+    """`slots` is how many jobs it runs at once; `tools` are those that an external worker runs."""
+
+    name: str
+    host: str
+    slots: int
+    queues: list[str] = []
+    tools: list[str] | None = None
+    started_at: int
+    last_beat_at: int
+
+
+class Workers(Shape):
+    """`dispatcher` says whether one is there to start jobs."""
+
+    workers: list[Worker]
+    dispatcher: bool
 
 
 class Tool(Shape):
-    """A kind of work; `params` and `result` are JSON Schemas."""
+    """A kind of work; `params` and `result` are JSON Schemas. An `external` tool is run by programs outside."""
 
     name: str
     description: str
+    external: bool = False
     operation_type: str
     priority: str
     timeout_ms: int | None = None
+    resource_requirements: ResourceRequirements = ResourceRequirements()
     params: dict[str, Json]
     result: dict[str, Json] | None = None

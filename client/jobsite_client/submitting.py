@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
-from typing import TypedDict, Unpack
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Literal, TypedDict, Unpack
 
+from pydantic import Field
+
+from jobsite_client.asking import path_of
 from jobsite_client.link import Link, ask
 from jobsite_client.plans import Call, Plan
-from jobsite_client.shapes import JobStatus, Json, ResourceRequirements, Shape
+from jobsite_client.shapes import BulkJob, JobStatus, Json, ResourceRequirements, Shape
 
 
 class Wanted(TypedDict, total=False):
@@ -21,6 +24,7 @@ class Wanted(TypedDict, total=False):
     dependency_policy: str
     timeout_ms: int
     max_retries: int
+    retry_policy: Mapping[str, Json]
     resource_requirements: ResourceRequirements
     estimated_duration: int
     task_id: str
@@ -33,11 +37,17 @@ class Wanted(TypedDict, total=False):
     delay_ms: int
 
 
+class _Bulk(Shape):
+    jobs: list[BulkJob]
+
+
 class NewJob(Shape):
     """A job as `submit_many` takes it. What is left out comes from the tool, then from the queue's configuration."""
 
     tool_name: str
     params: dict[str, Json] = {}
+    key: Annotated[str | None, Field(description="names it among the jobs of one `submit_many`")] = None
+    kind: Literal["task", "standard"] = "task"
     id: str | None = None
     priority: str | None = None
     operation_type: str | None = None
@@ -45,6 +55,7 @@ class NewJob(Shape):
     dependency_policy: str | None = None
     timeout_ms: int | None = None
     max_retries: int | None = None
+    retry_policy: dict[str, Json] = {}
     resource_requirements: ResourceRequirements | None = None
     estimated_duration: int | None = None
     task_id: str = ""
@@ -81,6 +92,19 @@ def submit(
 def create(link: Link, job: NewJob, *, idempotency_key: str | None = None) -> Plan[JobStatus]:
     """`submit` for a job that was put together before."""
     return (yield from ask(link, _create("/jobs", job.as_body(), idempotency_key), JobStatus))
+
+
+def submit_many(link: Link, jobs: Iterable[NewJob], *, idempotency_key: str | None = None) -> Plan[list[BulkJob]]:
+    """Hand in up to 1,000 jobs, all or none; their dependencies may name ids, and each other by `key`. In the order given."""
+    body = {"jobs": [job.as_body() for job in jobs]}
+    return (yield from ask(link, _create("/bulk", body, idempotency_key), _Bulk)).jobs
+
+
+def clone(link: Link, job_id: str, params: Mapping[str, Json] | None = None, **changes: Unpack[Wanted]) -> Plan[JobStatus]:
+    """A new job like an old one, with what is given here in the place of what that had. It waits for no others."""
+    body = NewJob(tool_name="", **changes).as_body() | ({} if params is None else {"params": dict(params)})
+    del body["toolName"]
+    return (yield from ask(link, Call(method="POST", path=path_of(job_id, "clone"), body=body, repeatable=False), JobStatus))
 
 
 def _create(path: str, body: Json, key: str | None) -> Call:

@@ -16,6 +16,7 @@ from jobsite_client import (
     Conflict,
     JobCancelled,
     JobFailed,
+    NewJob,
     NotFound,
     Refused,
     Unauthorised,
@@ -172,11 +173,49 @@ async def test_a_batch_is_followed_until_all_its_jobs_are_final(door, kind):
 
 
 @pytest.mark.asyncio
+async def test_many_jobs_are_handed_in_at_once_or_none(door, kind):
+    batch = {"batchId": f"b-{uuid.uuid4()}"}
+    async with opened(kind, door.url, door.token) as client:
+        first = NewJob(tool_name="door.echo", params={"text": "1"}, key="first", metadata=batch)
+        second = NewJob(tool_name="door.fail", dependencies=["first"], metadata=batch)
+        made = await client.submit_many([first, second])
+        assert [(job.key, job.tool_name) for job in made] == [("first", "door.echo"), (None, "door.fail")]
+        assert [job.id for job in (await client.kin(made[1].job_id)).dependencies] == [made[0].job_id]
+        assert door.until_final(made[1].job_id) == "failed"
+        whole = await client.group(batch["batchId"])
+        assert (whole.total, whole.by_status["failed"], whole.is_final) == (2, 1, True)
+        assert await client.retry_group(batch["batchId"]) == 1
+        assert door.until_final(made[1].job_id) == "failed"
+        assert await client.cancel_group(batch["batchId"]) == 0
+        before = door.jobs()
+        with pytest.raises(Refused) as refusal:
+            await client.submit_many([first, NewJob(tool_name="door.echo", params={})])
+        assert door.jobs() == before
+        assert refusal.value.faults[0].pointer == "/jobs/1/params/text"
+
+
+@pytest.mark.asyncio
+async def test_a_job_is_done_again_with_other_params(door, kind):
+    async with opened(kind, door.url, door.token) as client:
+        job = await client.submit("door.fail", {"message": "first"}, max_retries=0)
+        assert door.until_final(job.job_id) == "failed"
+        twin = await client.clone(job.job_id, {"message": "second"}, priority="low")
+        await client.retry(job.job_id, {"message": "third"})
+        for job_id, message in ((twin.job_id, "second"), (job.job_id, "third")):
+            assert door.until_final(job_id) == "failed"
+            assert (await client.attempts(job_id))[-1].error_message == message
+        assert (await client.full(twin.job_id)).priority == "low"
+
+
+@pytest.mark.asyncio
 async def test_the_whole(door, kind):
     async with opened(kind, door.url, door.token) as client:
         (tool,) = [tool for tool in await client.tools() if tool.name == "door.echo"]
         assert tool.params["properties"]["text"]["type"] == "string"
         assert (await client.queue()).running >= 0
+        assert (await client.tool("door.echo")) == tool
+        workers = await client.workers()
+        assert (workers.dispatcher, [worker.slots for worker in workers.workers]) == (True, [2])
         done = await client.submit("door.echo", {"text": "x"})
         door.until_final(done.job_id)
         assert (await client.statistics()).by_status["completed"] >= 1

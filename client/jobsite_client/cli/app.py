@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from jobsite_client.cli import following, logs, params, tables, top
-from jobsite_client.cli.options import JobId, Json, Reason, Timeout, ToolName, session_of
+from jobsite_client.cli.options import JobId, JobOrNone, Json, Reason, Timeout, ToolName, session_of
 from jobsite_client.cli.screen import Session
+from jobsite_client.client import Client
 from jobsite_client.errors import NotFound
 from jobsite_client.shapes import JobPage, JobStatus, Shape, Tool, WhyWaiting
 from jobsite_client.submitting import NewJob
@@ -27,6 +28,11 @@ app = typer.Typer(
 
 class _Tools(Shape):
     tools: list[Tool]
+
+
+class _Moved(Shape):
+    batch_id: str
+    moved: int
 
 
 class _Why(Shape):
@@ -70,7 +76,7 @@ def submit(
     """Hand in a job; its id is printed."""
     session = session_of(context)
     with session.client() as client:
-        schema = next((known.params for known in client.tools() if known.name == tool), {}) if pairs else {}
+        schema = _schema(client, tool) if pairs else {}
         options = {
             "id": job_id,
             "priority": priority,
@@ -93,22 +99,29 @@ def submit(
             session.write(status.job_id)
 
 
+def _schema(client: Client, tool: str) -> dict[str, Any]:
+    """That there is no such tool is better said by the refusal, which names those there are."""
+    try:
+        return client.tool(tool).params
+    except NotFound:
+        return {}
+
+
 @app.command()
 def watch(
     context: typer.Context,
-    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="The id of a job.")] = None,
+    job: JobOrNone = None,
     batch: Annotated[str | None, typer.Option(help="Watch every job of this batch.")] = None,
     timeout: Timeout = None,
     as_json: Json = False,
 ) -> None:
     """Follow a job, or a whole batch with a bar a job, to the end."""
-    if (job is None) == (batch is None):
-        raise typer.BadParameter("give a job or --batch, and not both")
     session = session_of(context)
+    job, batch = _one_of(job, batch)
     with session.client() as client:
-        if job is not None:
+        if job:
             following.to_the_end(session, client, job, timeout=timeout, as_json=as_json)
-        elif batch is not None:
+        else:
             following.whole_batch(session, client, batch, timeout=timeout, as_json=as_json)
 
 
@@ -168,19 +181,51 @@ def show_logs(
 
 
 @app.command()
-def cancel(context: typer.Context, job: JobId, reason: Reason = "", as_json: Json = False) -> None:
-    """Stop a job: a waiting one at once, a running one as soon as its tool looks up."""
+def cancel(
+    context: typer.Context,
+    job: JobOrNone = None,
+    batch: Annotated[str | None, typer.Option(help="Every job of this batch that has not ended.")] = None,
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Stop a job, or a batch: what waits at once, what runs as soon as its tool looks up."""
     session = session_of(context)
+    job, batch = _one_of(job, batch)
     with session.client() as client:
-        _told(session, client.cancel(job, reason), as_json=as_json)
+        if batch:
+            _moved(session, batch, client.cancel_group(batch, reason=reason), "cancelled", as_json=as_json)
+        else:
+            _told(session, client.cancel(job, reason), as_json=as_json)
 
 
 @app.command()
-def retry(context: typer.Context, job: JobId, as_json: Json = False) -> None:
-    """Send a failed or cancelled job back into the line."""
+def retry(
+    context: typer.Context,
+    job: JobOrNone = None,
+    batch: Annotated[str | None, typer.Option(help="Every failed job of this batch.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Send a failed or cancelled job, or the failed ones of a batch, back into the line."""
     session = session_of(context)
+    job, batch = _one_of(job, batch)
     with session.client() as client:
-        _told(session, client.retry(job), as_json=as_json)
+        if batch:
+            _moved(session, batch, client.retry_group(batch), "tried again", as_json=as_json)
+        else:
+            _told(session, client.retry(job), as_json=as_json)
+
+
+def _one_of(job: str | None, batch: str | None) -> tuple[str, str]:
+    if (job is None) == (batch is None):
+        raise typer.BadParameter("give a job or --batch, and not both")
+    return job or "", batch or ""
+
+
+def _moved(session: Session, batch: str, moved: int, what: str, *, as_json: bool) -> None:
+    if as_json:
+        session.json(_Moved(batch_id=batch, moved=moved))
+    else:
+        session.write(f"{batch}: {moved} {what}")
 
 
 def _told(session: Session, status: JobStatus, *, as_json: bool) -> None:
@@ -225,9 +270,7 @@ def show_tools(
     """The tools there are, and what they take."""
     session = session_of(context)
     with session.client() as client:
-        found = [tool for tool in client.tools() if name in (None, tool.name)]
-    if name and not found:
-        raise NotFound(status=404, code="unknown-tool", title="There is no such tool", detail=f"there is no tool {name!r}")
+        found = [client.tool(name)] if name else client.tools()
     if as_json:
         session.json(_Tools(tools=found))
     else:

@@ -18,7 +18,7 @@ class Line(Shape):
 
 def lines(client: Client, job_id: str) -> list[str]:
     """All that are kept."""
-    return client.full(job_id).details.diagnostics
+    return client.diagnostics(job_id)
 
 
 def follow(client: Client, job_id: str) -> Iterator[str]:

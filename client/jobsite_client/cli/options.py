@@ -46,4 +46,5 @@ def _described(job: JobSummary) -> str:
 
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The id of a job.", autocompletion=_jobs)]
+JobOrNone = Annotated[str | None, typer.Argument(metavar="[JOB]", help="The id of a job.", autocompletion=_jobs)]
 ToolName = Annotated[str, typer.Argument(metavar="TOOL", help="The name of a tool.", autocompletion=_tools)]
