@@ -14,6 +14,7 @@ NAMES = {
     "admission": "a round of the dispatcher with 100,000 and 1,000,000 jobs pending",
     "throughput": "no-op jobs a second, beside Celery, Celery with results, procrastinate and django-tasks-db",
     "progress": "what job.progress() costs a tool in a tight loop",
+    "list": "server time and queries of every page with 1,000,000 jobs",
     "live": "from job.progress() in a worker to the changed page in a real Chromium",
     "latency": "from submit to start on an idle system, and from an end to the start that waited for its slot",
     "replay": "a recorded workflow replayed, against its lower bound",

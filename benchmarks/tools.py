@@ -25,6 +25,12 @@ def nap(seconds: float) -> None:
     time.sleep(seconds)
 
 
+@tool("bench.fail")
+def fail(text: str) -> None:
+    """Raise what no retry helps against."""
+    raise ValueError(text)
+
+
 @tool("bench.tight")
 def tight(job: JobContext, reports: int, report: bool = True) -> float:  # noqa: FBT001, FBT002  (params are named on the wire)
     """Seconds that a tight loop takes with, or without, a progress report in each turn."""

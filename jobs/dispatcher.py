@@ -91,6 +91,7 @@ def clean() -> None:
     """Remove what is too old; in small batches, the rest the next time."""
     idempotency.forget_old()
     sampling.forget_old()
+    rollup.forget_old()
 
 
 class Dispatcher:

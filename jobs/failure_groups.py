@@ -10,10 +10,13 @@ from typing import Any
 
 import orjson
 from django.db import connection
+from django.db.models import Count
 from django.db.models.functions import Now
 
+from jobs import audit
 from jobs.errors import NotFound
-from jobs.models import AuditEntry, FailureGroup, Job
+from jobs.models import FailureGroup, Job
+from jobs.sight import EVERYTHING, Sight
 from jobs.states import Status
 
 # Spans of time a trend is drawn in.
@@ -95,9 +98,25 @@ def group(fingerprint: str) -> Group:
     return _with_trend(found, DAY)[0]
 
 
-def failed_jobs(fingerprint: str, most: int = 1000) -> list[str]:
+def as_seen(found: Sequence[Group], sight: Sight) -> list[Group]:
+    """For who sees some projects only: groups in which a job of theirs failed, and nothing said that comes from another's."""
+    if sight.is_whole:
+        return list(found)
+    alike = sight.of(Job.objects.filter(status=Status.FAILED, error_fingerprint__in=[g.fingerprint for g in found]))
+    numbers = dict(alike.values_list("error_fingerprint").annotate(Count("pk")).order_by())
+    seen = set(sight.of(Job.objects.filter(pk__in=[g.sample_job for g in found])).values_list("pk", flat=True))
+    return [
+        replace(g, failed_jobs=numbers[g.fingerprint], count=numbers[g.fingerprint], trend=())
+        if g.sample_job in seen
+        else replace(g, failed_jobs=numbers[g.fingerprint], count=numbers[g.fingerprint], trend=(), message="", sample_job="")
+        for g in found
+        if g.fingerprint in numbers
+    ]
+
+
+def failed_jobs(fingerprint: str, most: int = 1000, sight: Sight = EVERYTHING) -> list[str]:
     """Ids of jobs that failed for good this way, newest first: what a person may retry."""
-    alike = Job.objects.filter(status=Status.FAILED, error_fingerprint=fingerprint).order_by("-finished_at")
+    alike = sight.of(Job.objects.filter(status=Status.FAILED, error_fingerprint=fingerprint)).order_by("-finished_at")
     return list(alike.values_list("pk", flat=True)[:most])
 
 
@@ -124,7 +143,7 @@ def _mark(fingerprint: str, action: str, by: str, values: dict[str, object]) -> 
         "place": seen.place,
     }
     FailureGroup.objects.update_or_create(fingerprint=fingerprint, defaults=values, create_defaults=row | values)
-    AuditEntry.objects.create(actor=by, action=action, subject=f"{seen.error_class} {fingerprint}")
+    audit.note(action, f"{seen.error_class} {fingerprint}", by=by)
 
 
 def _rows(sql: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:

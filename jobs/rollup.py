@@ -7,11 +7,16 @@ counted. The mark of what is counted moves in the same transaction.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.db import connection, transaction
+from django.db.models.functions import Now
 
 from jobs.histogram import BUCKET_SQL
-from jobs.models import RollupMark
+from jobs.models import Rollup, RollupMark
 
+# Days for which minutes and hours are kept; days are kept for ever.
+KEPT = {"minute": 2, "hour": 40}
 # Events one pass counts at most: some tens of milliseconds.
 MOST = 4000
 
@@ -68,15 +73,16 @@ WITH moves AS MATERIALIZED (
     FROM grouped CROSS JOIN LATERAL (
         VALUES ('wait', wait_ms), ('run', CASE WHEN after = 'completed' THEN run_ms END)) w(what, ms)
     WHERE ms IS NOT NULL GROUP BY 1, 2, 3, 4, 5
-), spans(span) AS (
-    VALUES ('minute'), ('hour'), ('day')
+), spans(span, kept) AS (
+    VALUES ('minute', interval '{KEPT["minute"]} days'), ('hour', interval '{KEPT["hour"]} days'), ('day', interval '100 years')
 ), histograms AS (
     SELECT span, at, kind, name, what, jsonb_object_agg(bucket, n) AS histogram FROM (
         SELECT span, date_trunc(span, minute, 'UTC') AS at, kind, name, what, bucket, sum(n) AS n
-        FROM buckets CROSS JOIN spans GROUP BY 1, 2, 3, 4, 5, 6) b
+        FROM buckets JOIN spans ON minute > now() - kept GROUP BY 1, 2, 3, 4, 5, 6) b
     GROUP BY 1, 2, 3, 4, 5
 ), summed AS (
-    SELECT span, date_trunc(span, minute, 'UTC') AS at, kind, name, {_SUMMED} FROM minutes CROSS JOIN spans GROUP BY 1, 2, 3, 4
+    SELECT span, date_trunc(span, minute, 'UTC') AS at, kind, name, {_SUMMED} FROM minutes JOIN spans ON minute > now() - kept
+    GROUP BY 1, 2, 3, 4
 )
 INSERT INTO jobs_rollup AS r (span, at, kind, name, wait, run, {", ".join(_SUMS)})
 SELECT span, at, kind, name, COALESCE(w.histogram, '{{}}'), COALESCE(x.histogram, '{{}}'), {", ".join(_SUMS)}
@@ -105,6 +111,12 @@ def roll_up(most: int = MOST) -> bool:
         if until == fence:
             cursor.execute(_FENCE)
         return bool(until < fence)
+
+
+def forget_old() -> None:
+    """Remove minutes and hours that no page asks for any more."""
+    for span, days in KEPT.items():
+        Rollup.objects.filter(span=span, at__lt=Now() - timedelta(days=days)).delete()
 
 
 def counted_up_to() -> int:

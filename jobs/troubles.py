@@ -52,7 +52,7 @@ def stalled() -> list[Stalled]:
         return []
     found = []
     now = timezone.now()
-    running = Job.objects.filter(status=Status.RUNNING, tool__in=typical).only("id", "tool", "started_at", "stage", "message")
+    running = Job.objects.filter(status=Status.RUNNING, tool__in=typical).only("id", "tool", "project", "started_at")
     for job in running.order_by("started_at", "id")[:MOST]:
         usual = typical[job.tool]
         # A tool of milliseconds is not stalled for having taken three.

@@ -12,8 +12,13 @@ from django.views.decorators.http import require_safe
 
 from dashboard.charts import Spark, as_data, charts_of, spark
 from dashboard.refresh import Facts, shared
-from jobs import queries, trends, troubles
+from jobs import failure_groups, queries, trends, troubles
+from jobs.briefly import briefly
+from jobs.failure_groups import GroupState
+from jobs.sight import sight_of
 from jobs.trends import RANGES, Course
+
+MOST_GROUPS = 5
 
 
 def _range(request: HttpRequest) -> str:
@@ -25,7 +30,12 @@ def _range(request: HttpRequest) -> str:
 def page(request: HttpRequest) -> HttpResponse:
     course = trends.course(_range(request))
     charts = charts_of(course)
-    context: dict[str, Any] = _facts(request) | {
+    sight = sight_of(request.user)
+    facts = _facts(request)
+    context: dict[str, Any] = facts | {
+        "groups": failure_groups.as_seen(facts["groups"], sight),
+        "stalled": [one for one in facts["stalled"] if sight.covers(one.job.project, one.job.tool)],
+        "running": [job for job in facts["running"] if sight.covers(job.project, job.tool)],
         "tiles": Tiles.of(trends.course("hour")),
         "charts": charts,
         "data": as_data(charts),
@@ -40,11 +50,19 @@ def _read() -> Facts:
         "standing": troubles.standing(),
         "stalled": troubles.stalled(),
         "dead": troubles.dead_workers(),
+        "groups": _failing(),
         "running": queries.running(),
     }
 
 
 _facts = shared(_read)
+
+
+@briefly(3.0)
+def _failing() -> list[failure_groups.Group]:
+    """The open groups with most failures of the last day."""
+    found = failure_groups.groups(state=GroupState.OPEN)
+    return sorted(found, key=lambda group: -group.count)[:MOST_GROUPS]
 
 
 @require_safe

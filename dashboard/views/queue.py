@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.contrib import messages
@@ -21,6 +21,8 @@ from jobs.capacity import WINDOW, Advice, Rates, advise
 from jobs.errors import Refused
 from jobs.limits import GroupKind
 from jobs.models import Attempt, GroupRule, QueueConfig
+from jobs.roles import ADMINISTER, CONTROL
+from jobs.sight import Sight, sight_of
 from jobs.states import Operation
 from jobs.why import Why, why_all
 
@@ -38,6 +40,10 @@ class Gauge:
     limit: float
     holders: list[tuple[Attempt, float]]
 
+    def as_seen(self, sight: Sight) -> Gauge:
+        """How much is taken is told to everybody, by whom to those who may see it."""
+        return replace(self, holders=[held for held in self.holders if sight.covers(held[0].job.project, held[0].job.tool)])
+
     @property
     def share(self) -> float:
         return min(100.0, 100 * self.used / self.limit) if self.limit else 100.0 if self.used else 0.0
@@ -51,7 +57,14 @@ def page(request: HttpRequest) -> HttpResponse:
 def _drawn(request: HttpRequest, form: ConfigForm | None = None) -> HttpResponse:
     facts = _facts(request)
     first = ConfigForm(initial=ConfigForm.first(facts["config"]))
-    context = facts | {"form": form or first, "group_form": GroupForm()}
+    sight = sight_of(request.user)
+    context = facts | {
+        "gauges": [gauge.as_seen(sight) for gauge in facts["gauges"]],
+        "line": [one for one in facts["line"] if sight.covers(one[1].project, one[1].tool)],
+        "names": [name for name in facts["names"] if sight.is_whole or sight.covers(name, "") or name not in facts["projects"]],
+        "form": form or first,
+        "group_form": GroupForm(),
+    }
     return render(request, "dashboard/queue.html", context, status=422 if form is not None else 200)
 
 
@@ -60,6 +73,7 @@ def _read() -> Facts:
     next_jobs = queries.next_in_line(LINE)
     whys = why_all(next_jobs)
     standing = troubles.standing()
+    projects = tally.by("project").keys()
     return {
         "config": config,
         "gauges": _gauges(config, queries.holders()),
@@ -67,7 +81,8 @@ def _read() -> Facts:
         "standing": standing,
         "advice": _said(advise(_rates(standing, config))),
         "rules": steering.every_rule(),
-        "names": _names(),
+        "names": sorted({tool.name for tool in tools.every()} | set(Operation.values) | projects)[:500],
+        "projects": projects,
     }
 
 
@@ -90,11 +105,6 @@ def _gauges(config: QueueConfig, live: list[Attempt]) -> list[Gauge]:
         gauge(_("CPU weight"), "", config.max_cpu_weight, lambda a: a.cpu_weight),
         gauge(_("Disk"), "MB", config.max_disk_mb, lambda a: a.disk_mb),
     ]
-
-
-def _names() -> list[str]:
-    """What a group may be named, for completion."""
-    return sorted({tool.name for tool in tools.every()} | set(Operation.values) | tally.by("project").keys())[:500]
 
 
 def _rates(standing: troubles.Standing, config: QueueConfig) -> Rates:
@@ -140,7 +150,7 @@ def _clock(seconds: float) -> str:
 
 
 @require_POST
-@permission_required("jobs.control_job", raise_exception=True)
+@permission_required(CONTROL, raise_exception=True)
 def pause(request: HttpRequest) -> HttpResponseRedirect:
     def verb(form: GroupForm, by: str) -> GroupRule:
         return steering.pause(_kind(form), form.cleaned_data["name"], by=by, reason=form.cleaned_data["reason"])
@@ -149,7 +159,7 @@ def pause(request: HttpRequest) -> HttpResponseRedirect:
 
 
 @require_POST
-@permission_required("jobs.control_job", raise_exception=True)
+@permission_required(CONTROL, raise_exception=True)
 def resume(request: HttpRequest) -> HttpResponseRedirect:
     def verb(form: GroupForm, by: str) -> GroupRule:
         return steering.resume(_kind(form), form.cleaned_data["name"], by=by)
@@ -158,7 +168,7 @@ def resume(request: HttpRequest) -> HttpResponseRedirect:
 
 
 @require_POST
-@permission_required("jobs.administer", raise_exception=True)
+@permission_required(ADMINISTER, raise_exception=True)
 def limit(request: HttpRequest) -> HttpResponseRedirect:
     def verb(form: GroupForm, by: str) -> GroupRule:
         given = form.cleaned_data
@@ -185,7 +195,7 @@ def _steered(request: HttpRequest, verb: Callable[[GroupForm, str], GroupRule], 
 
 
 @require_POST
-@permission_required("jobs.administer", raise_exception=True)
+@permission_required(ADMINISTER, raise_exception=True)
 def configure(request: HttpRequest) -> HttpResponse:
     form = ConfigForm(request.POST)
     if form.is_valid():

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_safe
 
 from jobs import periods
 from jobs.periods import PERIODS
+from jobs.sight import sight_of
 
 KINDS = {"tool": _("Tool"), "operation": _("Operation"), "project": _("Project")}
 TITLES = {"hour": _("Hour"), "day": _("Day"), "week": _("7 days"), "month": _("30 days")}
@@ -21,7 +22,8 @@ def page(request: HttpRequest) -> HttpResponse:
     kind, period = request.GET.get("by", "tool"), request.GET.get("period", "day")
     kind = kind if kind in KINDS else "tool"
     period = period if period in PERIODS else "day"
-    groups = periods.compared(kind, period)
+    sight = sight_of(request.user)
+    groups = [g for g in periods.compared(kind, period) if kind != "project" or sight.projects is None or g.name in sight.projects]
     everything = periods.compared("all", period)
     slow = sorted((g for g in groups if g.now.run[90]), key=lambda g: -(g.now.run[90] or 0))
     wasteful = sorted((g for g in groups if g.now.wasted), key=lambda g: -g.now.wasted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
@@ -17,6 +17,8 @@ from dashboard.refresh import Facts, shared
 from jobs import queries, steering, troubles, workers
 from jobs.errors import NotFound
 from jobs.models import Attempt, Worker
+from jobs.roles import CONTROL
+from jobs.sight import sight_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,7 @@ class Seen:
     tone: str
     alive: bool
     runs: list[Attempt]
+    shown: list[Attempt] = field(default_factory=list)
 
     @property
     def memory_share(self) -> float:
@@ -36,7 +39,11 @@ class Seen:
 
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
-    return render(request, "dashboard/workers.html", _facts(request))
+    sight = sight_of(request.user)
+    facts = _facts(request)
+    # How much runs is told to everybody, what runs to those who may see it.
+    seen = [replace(one, shown=[a for a in one.runs if sight.covers(a.job.project, a.job.tool)]) for one in facts["seen"]]
+    return render(request, "dashboard/workers.html", facts | {"seen": seen})
 
 
 def _read() -> Facts:
@@ -69,7 +76,7 @@ def _seen(worker: Worker, runs: list[Attempt], *, alive: bool) -> Seen:
 
 
 @require_POST
-@permission_required("jobs.control_job", raise_exception=True)
+@permission_required(CONTROL, raise_exception=True)
 def drain(request: HttpRequest, name: str) -> HttpResponseRedirect:
     """Or take back, where the form says so."""
     verb = steering.undrain if request.POST.get("back") else steering.drain

@@ -81,7 +81,10 @@ function options(name, chart, place) {
         gap: 8,
         size: 54,
         values: (/** @type {unknown} */ _, /** @type {(number | null)[]} */ marks) =>
-          marks.map((mark) => (mark === null ? "" : said(mark, chart.unit))),
+          marks.map((mark) => (mark === null ? "" : unit(mark, chart.unit))),
+        ...(chart.form === "log"
+          ? { splits: steps, filter: (/** @type {unknown} */ _, /** @type {number[]} */ marks) => marks }
+          : {}),
       },
     ],
     series: [
@@ -117,6 +120,21 @@ function clock(at, times) {
   const days = (times[times.length - 1] ?? 0) - (times[0] ?? 0) > 2 * 86_400;
   if (days) return moment.toLocaleDateString(undefined, { weekday: "short", day: "numeric" });
   return moment.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+}
+
+/** As short as an axis needs it. @param {number} mark @param {string} what */
+function unit(mark, what) {
+  if (what !== "s") return said(mark, what);
+  if (mark < 1) return `${Math.round(mark * 1000)} ms`;
+  if (mark < 60) return `${mark} s`;
+  return mark < 3600 ? `${mark / 60} min` : `${mark / 3600} h`;
+}
+
+const STEPS = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 36_000, 360_000];
+
+/** Round times, as people count them. @param {unknown} _ @param {number} __ @param {number} least @param {number} most */
+function steps(_, __, least, most) {
+  return STEPS.filter((step) => step >= least && step <= most);
 }
 
 /** From nothing to a little above the most. @param {unknown} _ @param {number} __ @param {number} most */

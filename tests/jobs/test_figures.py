@@ -189,3 +189,15 @@ def test_the_queue_is_sampled_once_in_ten_seconds():
     assert seen.ready == seen.samples * 1
     assert seen.running == seen.samples * 2
     assert seen.slots == 5
+
+
+@pytest.mark.django_db(transaction=True)
+def test_minutes_and_hours_that_no_page_asks_for_are_neither_kept_nor_made():
+    completed()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE jobs_event SET at = at - interval '3 days'")
+    all_counted()
+    assert {row.span for row in Rollup.objects.all()} == {"hour", "day"}
+    Rollup.objects.filter(span="hour").update(at="2020-01-01T00:00Z")
+    rollup.forget_old()
+    assert {row.span for row in Rollup.objects.all()} == {"day"}
