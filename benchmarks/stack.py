@@ -98,7 +98,8 @@ class Stack:
         try:
             self.prepare()
             self.start_dispatcher()
-            self.start_worker()
+            if self._worker_processes:
+                self.start_worker()
             if self._web:
                 self.start_web()
         except BaseException:

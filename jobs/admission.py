@@ -9,9 +9,10 @@ from typing import Any
 import orjson
 from django.db import connection
 
+from jobs import workers
 from jobs.census import census
 from jobs.limits import Limits, Resources
-from jobs.room import EVERYTHING, PATIENCE, Candidate, Room, choose, groups_of
+from jobs.room import EVERYTHING, PATIENCE, Candidate, Room, choose, groups_of, with_demand
 
 # How many ready jobs one look takes in: with few slots free, and with many.
 SMALL, LARGE = 16, 200
@@ -29,6 +30,7 @@ class Outlook:
     live: int  # attempts that hold a slot
     waiting: int  # of these, not started yet
     keyed: bool  # does one of them hold a concurrency key?
+    external: bool  # are there tools that programs outside run?
     used: Resources
     config: str  # the version of the configuration's row; "" before the first start has made it
 
@@ -38,19 +40,29 @@ SELECT EXISTS (SELECT 1 FROM jobs_job WHERE unsettled),
     EXISTS (SELECT 1 FROM jobs_job WHERE status = 'pending' AND gate = 'time' AND run_at <= now()),
     EXISTS (SELECT 1 FROM jobs_job
         WHERE status = 'pending' AND gate = 'open' AND current_attempt_id IS NULL AND kind = 'task'),
-    COALESCE((SELECT xmin::text || ctid::text FROM jobs_queueconfig), ''),
+    COALESCE((SELECT xmin::text || ctid::text FROM jobs_queueconfig), ''), EXISTS (SELECT 1 FROM jobs_externaltool),
     count(*), count(*) FILTER (WHERE state = 'admitted'), COALESCE(bool_or(concurrency_key <> ''), FALSE),
     COALESCE(sum(memory_mb), 0)::bigint, COALESCE(sum(cpu_weight), 0), COALESCE(sum(disk_mb), 0)::bigint
-FROM jobs_attempt WHERE state IN ('admitted', 'running')
+FROM jobs_attempt WHERE state IN ('admitted', 'running') AND queue <> 'standard'
 """
 
 
 def outlook() -> Outlook:
     with connection.cursor() as cursor:
         cursor.execute(_OUTLOOK)
-        unsettled, due, ready, config, live, waiting, keyed, memory, cpu, disk = cursor.fetchone()
+        unsettled, due, ready, config, external, live, waiting, keyed, memory, cpu, disk = cursor.fetchone()
     used = Resources(memory_mb=memory, cpu_weight=cpu, disk_mb=disk)
-    return Outlook(unsettled=unsettled, due=due, ready=ready, live=live, waiting=waiting, keyed=keyed, used=used, config=config)
+    return Outlook(
+        unsettled=unsettled,
+        due=due,
+        ready=ready,
+        live=live,
+        waiting=waiting,
+        keyed=keyed,
+        external=external,
+        used=used,
+        config=config,
+    )
 
 
 # Served by the partial index job_ready, read from its beginning until enough are found. A job of a group that is shut, or one
@@ -112,11 +124,12 @@ class Choice:
 
 def next_jobs(limits: Limits, now: Outlook) -> Choice:
     """The jobs that may start now."""
-    room = Room(slots=limits.max_concurrent - now.live, resources=limits.resources.less(now.used), rules=limits.rules)
+    rules = with_demand(limits.rules, workers.demand()) if now.external else limits.rules
+    room = Room(slots=limits.max_concurrent - now.live, resources=limits.resources.less(now.used), rules=rules)
     choice = Choice(ids=[], rated=[])
     if room.slots <= 0:
         return choice
-    if limits.rules or now.keyed:
+    if rules or now.keyed:
         room.running, room.started = census()
     rates = {group for group, rule in limits.rules.items() if rule.per_minute is not None}
     seen: list[str] = []

@@ -50,8 +50,9 @@ def every() -> list[Tool]:
     return sorted([*tools.every(), *external], key=lambda tool: tool.name)
 
 
-def external() -> list[ExternalTool]:
-    return list(ExternalTool.objects.order_by("name"))
+def retired() -> set[str]:
+    """External tools that take in no more jobs; those there are can still be claimed."""
+    return set(ExternalTool.objects.exclude(retired_at=None).values_list("name", flat=True))
 
 
 def register(name: str, *, by: str, **values: Any) -> ExternalTool:

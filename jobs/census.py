@@ -15,7 +15,7 @@ SELECT tool, operation, project, j.concurrency_key, j.queue, count(*) FILTER (WH
     count(*) FILTER (WHERE rated AND admitted_at > now() - interval '60 seconds'
         AND (a.started_at IS NOT NULL OR state = 'admitted'))  -- one that was taken back is no start
 FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id
-WHERE state IN ('admitted', 'running') OR (rated AND admitted_at > now() - interval '60 seconds')
+WHERE (state IN ('admitted', 'running') AND a.queue <> 'standard') OR (rated AND admitted_at > now() - interval '60 seconds')
 GROUP BY 1, 2, 3, 4, 5
 """
 

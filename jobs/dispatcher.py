@@ -10,7 +10,20 @@ import redis
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
-from jobs import admission, configuration, doorbell, idempotency, lifecycle, redis_link, rescue, rollup, sampling, tally, workers
+from jobs import (
+    admission,
+    configuration,
+    doorbell,
+    external,
+    idempotency,
+    lifecycle,
+    redis_link,
+    rescue,
+    rollup,
+    sampling,
+    tally,
+    workers,
+)
 from jobs.failpoints import failpoint
 
 log = logging.getLogger(__name__)
@@ -77,6 +90,7 @@ def _settle() -> int:
 def sweep() -> None:
     """What need not be done at every poke: rescue the lost, ring again where nobody answered."""
     rescue.rescue_lost()
+    external.sweep()
     doorbell.ring(doorbell.unanswered())
 
 

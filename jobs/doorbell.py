@@ -16,6 +16,7 @@ from jobs import lifecycle, workers
 from jobs.failpoints import failpoint
 from jobs.lifecycle.rows import execute
 from jobs.redis_link import connection
+from jobs.tools import EXTERNAL
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ Chime = tuple[int, str, int]  # attempt id, queue, the attempt's time-out in ms
 
 _UNANSWERED = """
 SELECT id, queue, timeout_ms FROM jobs_attempt
-WHERE state = 'admitted' AND COALESCE(rung_at, admitted_at) < now() - make_interval(secs => %(patience)s)
+WHERE state = 'admitted' AND queue <> 'external' AND COALESCE(rung_at, admitted_at) < now() - make_interval(secs => %(patience)s)
 ORDER BY id LIMIT 200
 """
 
@@ -46,6 +47,9 @@ def ring(chimes: Iterable[Chime]) -> int:
     """
     by_queue: dict[str, list[Chime]] = defaultdict(list)
     for chime in chimes:
+        # Those who wait for external work are told by the news of the admission.
+        if chime[1] == EXTERNAL:
+            continue
         by_queue[chime[1]].append(chime)
     rung: list[int] = []
     try:

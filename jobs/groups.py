@@ -30,6 +30,7 @@ class GroupProgress:
     created_at: datetime
     updated_at: datetime
     finished_at: datetime | None
+    version: int  # grows with every move of every job of the group
 
     @property
     def status(self) -> str:
@@ -50,7 +51,15 @@ def progress(kind: Kind, name: str, sight: Sight) -> GroupProgress:
     rows = list(
         members(kind, name, sight)
         .values("status")
-        .annotate(jobs=Count("id"), done=Sum(done), first=Min("created_at"), moved=Max("updated_at"), last=Max("finished_at"))
+        .annotate(
+            jobs=Count("id"),
+            done=Sum(done),
+            first=Min("created_at"),
+            moved=Max("updated_at"),
+            last=Max("finished_at"),
+            moves=Sum("version"),
+            ticks=Sum("progress_tick"),
+        )
         .order_by()
     )
     if not rows:
@@ -65,6 +74,7 @@ def progress(kind: Kind, name: str, sight: Sight) -> GroupProgress:
         created_at=min(row["first"] for row in rows),
         updated_at=max(row["moved"] for row in rows),
         finished_at=max(ended) if all(row["status"] in FINAL for row in rows) else None,
+        version=sum(row["moves"] * 1_000_000 + row["ticks"] for row in rows),
     )
 
 

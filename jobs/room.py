@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jobs.limits import Group, Resources, Rule
 
@@ -66,6 +66,16 @@ class Room:
         """Room that others may not use: a slot, and all that is left of what the job is short of."""
         self.slots -= 1
         self.resources = self.resources.less(job.needs)
+
+
+def with_demand(rules: Mapping[Group, Rule], demand: Mapping[str, int]) -> dict[Group, Rule]:
+    """Of an external tool no more jobs are admitted than the workers that ask for them can run: others would only hold slots."""
+    found = dict(rules)
+    for tool, slots in demand.items():
+        rule = found.get(("tool", tool), Rule())
+        most = slots if rule.max_running is None else min(slots, rule.max_running)
+        found["tool", tool] = replace(rule, max_running=most)
+    return found
 
 
 def choose(ready: Iterable[Candidate], room: Room) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any
 
+import orjson
 from django.utils import timezone
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -218,8 +219,12 @@ class Statistics(Shape):
 
 
 # --- rows to shapes --------------------------------------------------------------------------------------------------
-def _ms(moment: datetime) -> int:
+def ms(moment: datetime | None) -> int:
     return millis(moment) or 0
+
+
+def text_of(structured: Json) -> str:
+    return orjson.dumps(structured).decode()
 
 
 def result_of(job: Job) -> Result | None:
@@ -246,7 +251,7 @@ def details_of(job: Job, *, diagnostics: int | None = None) -> JobDetails | None
 
 def status_message(job: Job, wait_ms: int | None) -> JobStatusMessage:
     """`wait_ms` is what the polling contract recommends. Touches neither params nor result."""
-    now = _ms(timezone.now())
+    now = ms(timezone.now())
     return JobStatusMessage(
         job_id=job.id,
         tool_name=job.tool,
@@ -254,8 +259,8 @@ def status_message(job: Job, wait_ms: int | None) -> JobStatusMessage:
         message=_message_of(job),
         progress=job.progress,
         timestamp=now,
-        created_at=_ms(job.created_at),
-        updated_at=_ms(job.updated_at),
+        created_at=ms(job.created_at),
+        updated_at=ms(job.updated_at),
         polling_recommendation=None if wait_ms is None else PollingRecommendation(interval=wait_ms, next_check_time=now + wait_ms),
         details=details_of(job, diagnostics=STATUS_DIAGNOSTICS),
     )
@@ -294,8 +299,8 @@ def _summary_fields(job: Job) -> dict[str, Any]:
         "id": job.id,
         "tool_name": job.tool,
         "status": job.status,
-        "created_at": _ms(job.created_at),
-        "updated_at": _ms(job.updated_at),
+        "created_at": ms(job.created_at),
+        "updated_at": ms(job.updated_at),
         "started_at": millis(job.started_at),
         "finished_at": millis(job.finished_at),
         "progress_message": job.message or None,
@@ -321,7 +326,7 @@ def _summary_fields(job: Job) -> dict[str, Any]:
 def metrics(row: JobMetrics) -> Metrics:
     return Metrics(
         job_id=row.job_id,
-        start_time=_ms(row.start_time),
+        start_time=ms(row.start_time),
         end_time=millis(row.end_time),
         duration=row.duration_ms,
         resource_usage=ResourceUsage(peak_memory_mb=row.peak_memory_mb, average_cpu_usage=row.average_cpu),
@@ -340,7 +345,7 @@ def job_event(event: Event) -> JobEvent:
         reason=event.reason or None,
         actor=event.actor or None,
         attempt=event.attempt_id,
-        at=_ms(event.at),
+        at=ms(event.at),
     )
 
 
@@ -349,7 +354,7 @@ def job_attempt(attempt: Attempt) -> JobAttempt:
         id=attempt.pk,
         number=attempt.number,
         state=attempt.state,
-        admitted_at=_ms(attempt.admitted_at),
+        admitted_at=ms(attempt.admitted_at),
         started_at=millis(attempt.started_at),
         finished_at=millis(attempt.finished_at),
         worker=attempt.worker or None,
@@ -368,7 +373,7 @@ def why(found: Why) -> WhyWaiting:
     return WhyWaiting(
         reason=found.reason,
         text=found.text,
-        since=_ms(found.since),
+        since=ms(found.since),
         blockers=list(found.blockers),
         until=millis(found.until),
         place=found.place,

@@ -71,7 +71,7 @@ JOB_MOVES: dict[str, dict[Status | None, frozenset[Status]]] = {
 
 ATTEMPT_MOVES: dict[str, dict[AttemptState | None, frozenset[AttemptState]]] = {
     "admit": {None: frozenset({AttemptState.ADMITTED})},
-    "start": {AttemptState.ADMITTED: frozenset({AttemptState.RUNNING})},
+    "start": {AttemptState.ADMITTED: frozenset({AttemptState.RUNNING}), None: frozenset({AttemptState.RUNNING})},
     "finish": {AttemptState.RUNNING: frozenset({AttemptState.SUCCEEDED})},
     "fail": {AttemptState.RUNNING: frozenset({AttemptState.FAILED, AttemptState.TIMED_OUT})},
     "lose": {AttemptState.RUNNING: frozenset({AttemptState.LOST})},

@@ -15,6 +15,7 @@ from jobs.limits import Group, Limits, Resources, Rule
 from jobs.models import Attempt, Dependency, GroupRule, Job
 from jobs.room import EVERYTHING, groups_of
 from jobs.states import LIVE_ATTEMPT, Gate, Status
+from jobs.tools import EXTERNAL, STANDARD
 
 # Blockers that are named, and places in line that are counted.
 MOST, LINE = 100, 10_000
@@ -77,7 +78,9 @@ def _not_started(jobs: Sequence[Job]) -> dict[str, Why]:
     served = {queue for worker in workers.alive() if worker.draining_at is None for queue in worker.queues}
     found = {}
     for job in jobs:
-        if job.queue in served:
+        if job.queue == EXTERNAL:
+            reason, text = "starting", "It was given a slot and starts as soon as an external worker claims it."
+        elif job.queue in served:
             reason, text = "starting", "It was given a slot and starts as soon as a worker process takes it."
         elif served:
             reason, text = "no_worker", f"It was given a slot, but no worker serves its queue {job.queue}."
@@ -112,6 +115,7 @@ class _Standing:
     running: Counter[Group]
     started: Counter[Group]
     pauses: dict[Group, GroupRule]
+    demand: dict[str, int]  # what external workers can run, by tool
     frees_at: dict[Group, datetime]  # when the oldest start of the last minute no longer counts
 
     @property
@@ -138,7 +142,13 @@ def _in_line(jobs: Sequence[Job]) -> dict[str, Why]:
 def _standing() -> _Standing:
     rules = configuration.rules()
     running, started = census()
-    live = Attempt.objects.filter(state__in=LIVE_ATTEMPT).order_by("id").select_related("job").defer(*_PAYLOADS)
+    live = (
+        Attempt.objects.filter(state__in=LIVE_ATTEMPT)
+        .exclude(queue=STANDARD)
+        .order_by("id")
+        .select_related("job")
+        .defer(*_PAYLOADS)
+    )
     return _Standing(
         limits=Limits(**vars(configuration.limits()) | {"rules": rules}),
         held=[
@@ -146,6 +156,7 @@ def _standing() -> _Standing:
         ],
         running=running,
         started=started,
+        demand=workers.demand(),
         pauses={(rule.kind, rule.name): rule for rule in GroupRule.objects.exclude(paused_at=None)},
         frees_at=_frees_at() if any(rule.per_minute is not None for rule in rules.values()) else {},
     )
@@ -195,6 +206,9 @@ def _places(ids: list[str]) -> dict[str, int]:
 
 def _ready(job: Job, standing: _Standing, place: int | None) -> Why:
     line = f"it is number {place} in line" if place else f"it is beyond number {LINE} in line"
+    if job.queue == EXTERNAL and not standing.demand.get(job.tool):
+        text = f"No external worker has asked for jobs of the tool {job.tool} lately; {line}."
+        return Why(reason="no_worker", text=text, since=job.gate_since, place=place)
     for group in _groups(job):
         rule = standing.limits.rules.get(group, Rule())
         if rule.paused and group in standing.pauses:

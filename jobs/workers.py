@@ -1,4 +1,4 @@
-"""Who is there to do the work: Celery workers and the dispatcher that leads."""
+"""Who is there to do the work: Celery workers, external workers, and the dispatcher that leads."""
 
 from __future__ import annotations
 
@@ -41,6 +41,43 @@ def appear(pid: int, *, slots: int, queues: list[str]) -> bool:
         create_defaults=common | {"host": socket.gethostname(), "pid": pid, "started_at": Now()},
     )
     return worker.draining_at is not None
+
+
+# Slots: what it asks for, and what it runs. So its tools are given as many slots as it can use.
+_ASK = """
+INSERT INTO jobs_worker AS w (name, host, pid, slots, queues, tools, started_at, beat_at)
+VALUES (%(name)s, %(host)s, 0, %(most)s, '["external"]', to_jsonb(%(tools)s::text[]), now(), now())
+ON CONFLICT (name) DO UPDATE SET host = EXCLUDED.host, tools = EXCLUDED.tools, beat_at = now(), stopped_at = NULL,
+    slots = %(most)s + (SELECT count(*) FROM jobs_attempt WHERE state = 'running' AND worker = %(name)s)
+"""
+_HEARD = """
+UPDATE jobs_worker w SET beat_at = now() FROM jobs_attempt a
+WHERE a.id = %(attempt)s AND w.name = a.worker AND w.beat_at < now() - interval '1 second'
+"""
+_DEMAND = """
+SELECT t.name, COALESCE(sum(w.slots), 0)::int FROM jobs_externaltool t LEFT JOIN jobs_worker w
+    ON w.tools ? t.name AND w.stopped_at IS NULL AND w.beat_at > now() - make_interval(secs => %(patience)s)
+GROUP BY 1
+"""
+
+
+def ask_for_work(name: str, *, host: str, tools: list[str], most: int) -> None:
+    """An external worker says that it is there, and would run up to `most` further jobs of these tools."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ASK, {"name": name, "host": host, "tools": tools, "most": most})
+
+
+def was_heard(attempt_id: int) -> None:
+    """A report of the attempt is a sign of life of its worker."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HEARD, {"attempt": attempt_id})
+
+
+def demand() -> dict[str, int]:
+    """For every external tool, how many of its jobs the external workers that are there can run at once."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DEMAND, {"patience": ALIVE_FOR.total_seconds()})
+        return dict(cursor.fetchall())
 
 
 def leave(pid: int) -> None:

@@ -8,16 +8,18 @@ os.environ.setdefault("JOBSITE_DB_POOL", "1")
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
-from django.core.asgi import get_asgi_application
+from django import setup
 
-http = get_asgi_application()
+setup(set_prefix=False)
 
 from dashboard.origin import SameOrigin  # noqa: E402  (needs the app registry that the line above fills)
 from dashboard.routing import websocket_urlpatterns  # noqa: E402
+from jobs.api.holding import Holding  # noqa: E402
+from jobsite.one_hop import OneHop  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": http,
+        "http": Holding(OneHop()),
         "websocket": SameOrigin(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
     }
 )

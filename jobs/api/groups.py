@@ -5,12 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated
 
-from ninja import Path, Router
+from django.http import HttpResponse
+from ninja import Path, Query, Router
 from pydantic import Field
 
 from jobs import groups
 from jobs.api.auth import CONTROL, READ, ApiRequest
-from jobs.api.requests import Cancellation
+from jobs.api.following import Topic
+from jobs.api.polls import answered, hold_group
+from jobs.api.requests import Cancellation, Look, refuse_unknown
 from jobs.api.wire import WIRE
 from jobs.events import millis
 from jobs.groups import GroupProgress, Kind
@@ -54,10 +57,15 @@ def routes(kind: Kind, title: str) -> Router:
         """Send every failed job back to pending."""
         return Moved(moved=groups.retry_failed(kind, name, request.caller.sight, by=request.caller.name))
 
-    @router.get("/{path:name}", response=Group, auth=READ, operation_id=f"get{title}", **WIRE)
-    def whole(request: ApiRequest, name: Name) -> Group:
-        """How far the whole is."""
-        return shape(groups.progress(kind, name, request.caller.sight))
+    @router.get("/{path:name}", response={200: Group, 304: None}, auth=READ, operation_id=f"get{title}", **WIRE)
+    def whole(request: ApiRequest, name: Name, wanted: Query[Look]) -> HttpResponse:
+        """How far the whole is; `wait`, `until` and `If-None-Match` as for one job. `until=end` is until none is active."""
+        refuse_unknown(request.GET, Look)
+        found = groups.progress(kind, name, request.caller.sight)
+        known, tag = request.headers.get("If-None-Match"), f'W/"{found.version}"'
+        if found.finished_at is None and (wanted.until == "end" or known in (None, tag)):
+            hold_group(request, Topic(kind=kind, names=frozenset({name})), wanted, known)
+        return answered(shape(found), tag, known)
 
     return router
 

@@ -10,9 +10,10 @@ from ninja import Query, Router
 
 from jobs import lifecycle, looks, polling, queries, schemas, sight
 from jobs.api.auth import READ, SUBMIT, ApiRequest
+from jobs.api.polls import hold_for_end, hold_until_news, tagged
 from jobs.api.problems import NotFinished, retry_after
 from jobs.api.reach import refuse_beyond
-from jobs.api.requests import Bulk, JobId, Listing, NewBulkJob, NewJob, refuse_unknown
+from jobs.api.requests import Bulk, JobId, Listing, Look, NewBulkJob, NewJob, ResultLook, refuse_unknown
 from jobs.api.wire import WIRE
 from jobs.errors import DuplicateId, Problem, Refused
 from jobs.lifecycle import Submission
@@ -122,11 +123,18 @@ def listing(request: ApiRequest, wanted: Query[Listing]) -> JobPage:
     return JobPage(jobs=[schemas.summary(job) for job in page.jobs], next_cursor=page.next_cursor or None)
 
 
-@router.get("/{job_id}", response=JobStatusMessage, auth=READ, operation_id="getJob", **WIRE)
-def status(request: ApiRequest, job_id: JobId, response: HttpResponse) -> JobStatusMessage:
-    """Where the job is. `pollingRecommendation` and `Retry-After` say when to look again; earlier is no error."""
+@router.get("/{job_id}", response={200: JobStatusMessage, 304: None}, auth=READ, operation_id="getJob", **WIRE)
+def status(request: ApiRequest, job_id: JobId, wanted: Query[Look]) -> HttpResponse:
+    """Where the job is. `pollingRecommendation` and `Retry-After` say when to look again; earlier is no error.
+
+    With `If-None-Match` the answer is 304 while nothing has changed. With `wait` it is held until something changes, or with
+    `until=end` until the job has ended; a job that was never looked at, and one that has ended, is answered at once.
+    """
+    refuse_unknown(request.GET, Look)
     seen = looks.look(job_id, request.caller.sight)
-    return told(seen.job, seen.wait_ms, response)
+    known = request.headers.get("If-None-Match")
+    hold_until_news(request, seen, wanted, known)
+    return tagged(seen.job, seen.wait_ms, known)
 
 
 @router.get("/{job_id}/full", response=TaskJob, auth=READ, operation_id="getFullJob", **WIRE)
@@ -137,10 +145,12 @@ def full(request: ApiRequest, job_id: JobId) -> TaskJob:
 
 
 @router.get("/{job_id}/result", response=Result, auth=READ, operation_id="getResult", **WIRE)
-def result(request: ApiRequest, job_id: JobId) -> Result:
-    """The result of a finished job; before that 409 with `Retry-After`."""
+def result(request: ApiRequest, job_id: JobId, wanted: Query[ResultLook]) -> Result:
+    """The result of a finished job; before that 409 with `Retry-After`. With `wait` it is held until the job has ended."""
+    refuse_unknown(request.GET, ResultLook)
     seen = looks.look(job_id, request.caller.sight)
     if seen.wait_ms is not None:
+        hold_for_end(request, job_id, wanted.wait)
         raise NotFinished(f"job {job_id} is {seen.job.status}", wait_ms=seen.wait_ms)
     found = schemas.result_of(queries.find(job_id))
     if found is None:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from pydantic.alias_generators import to_camel
 
 from jobs import configuration
+from jobs.api.following import LONGEST_WAIT
 from jobs.errors import InvalidRequest, NotFound
 from jobs.limits import Resources
 from jobs.retry import RetryWish
@@ -183,6 +184,14 @@ class Cancellation(Sent):
 
 class NewPriority(Sent):
     priority: Priority
+
+
+class ResultLook(Sent):
+    wait: Annotated[int, Field(ge=0, le=LONGEST_WAIT, description="seconds to wait at most; 25 passes every proxy")] = 0
+
+
+class Look(ResultLook):
+    until: Annotated[Literal["change", "end"], Field(description="what to wait for")] = "change"
 
 
 class Listing(Sent):

@@ -36,6 +36,9 @@ PROBLEM_SCHEMA: dict[str, Any] = {
 }
 
 
+STREAM: dict[int, Any] = {200: str, 204: None}
+
+
 def describe_problems(document: dict[str, Any]) -> None:
     """Add to an OpenAPI document that any operation may answer with a problem."""
     document["components"].setdefault("schemas", {})["Problem"] = PROBLEM_SCHEMA
@@ -46,3 +49,5 @@ def describe_problems(document: dict[str, Any]) -> None:
     for operations in document["paths"].values():
         for operation in operations.values():
             operation["responses"]["default"] = answer
+            if operation["operationId"].startswith("stream"):
+                operation["responses"]["200"]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}

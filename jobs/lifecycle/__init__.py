@@ -6,6 +6,7 @@ deadlock among themselves.
 
 submitting  submit submit_many retry          from outside
 admitting   admit ring start start_next beat  towards and through a run
+claiming    claim begin held                  the same for runs outside
 ending      finish fail stop interrupt lose (which may quarantine) cancel
 ends        how one or many ends are written, with the starts that follow
 holding     withdraw pause resume release reprioritise      keep waiting jobs back, move them in line
@@ -13,6 +14,7 @@ settling    open_due settle                   what time and finished parents cha
 """
 
 from jobs.lifecycle.admitting import Beat, Child, Next, Running, admit, beat, note_rung, running_of_child, start, start_next
+from jobs.lifecycle.claiming import begin, claim, held
 from jobs.lifecycle.ending import (
     cancel,
     fail,
@@ -27,7 +29,7 @@ from jobs.lifecycle.ending import (
     stopped,
 )
 from jobs.lifecycle.ends import End, Usage, write
-from jobs.lifecycle.holding import lock_configuration, pause, release, reprioritise, resume, withdraw
+from jobs.lifecycle.holding import lock_configuration, pause, release, reprioritise, resume, withdraw, withdraw_unclaimed
 from jobs.lifecycle.settling import open_due, settle
 from jobs.lifecycle.submitting import retry, submit, submit_many, submit_once
 from jobs.submission import Submission
@@ -42,11 +44,14 @@ __all__ = [
     "Usage",
     "admit",
     "beat",
+    "begin",
     "cancel",
+    "claim",
     "fail",
     "finish",
     "finished",
     "gone_wrong",
+    "held",
     "interrupt",
     "interrupted",
     "lock_configuration",
@@ -69,5 +74,6 @@ __all__ = [
     "submit_many",
     "submit_once",
     "withdraw",
+    "withdraw_unclaimed",
     "write",
 ]

@@ -82,6 +82,15 @@ class Running:
     previous_errors: int
 
 
+STARTED_PARTS = """started AS (
+    UPDATE jobs_job j SET status = 'running', reason = '', started_at = now(), updated_at = now(), version = version + 1,
+        looks = 0, progress = 0, message = '', stage = '', sub_progress = NULL, progress_tick = 0
+    FROM taken WHERE j.id = taken.job_id
+    RETURNING j.*
+), told AS (
+    INSERT INTO jobs_event (job_id, attempt_id, verb, before, after, reason, actor, at)
+    SELECT id, current_attempt_id, 'start', 'pending', 'running', '', %(worker)s, now() FROM started
+)"""
 # The job is locked first; that lock decides between two starts of one attempt, and between a start and a cancel. An admitted
 # attempt that is its job's current one implies a pending job, yet the status must be asked for: it is what the lock reads again,
 # so that an attempt which another child took a moment ago is passed over for the next. The inner LIMIT makes the planner walk
@@ -106,15 +115,7 @@ ready AS MATERIALIZED (
         lease_until = now() + make_interval(secs => %(lease)s)
     FROM chosen c WHERE fits AND a.id = c.id AND a.state || '' = 'admitted'
     RETURNING a.job_id
-), started AS (
-    UPDATE jobs_job j SET status = 'running', reason = '', started_at = now(), updated_at = now(), version = version + 1,
-        looks = 0, progress = 0, message = '', stage = '', sub_progress = NULL, progress_tick = 0
-    FROM taken WHERE j.id = taken.job_id
-    RETURNING j.*
-), told AS (
-    INSERT INTO jobs_event (job_id, attempt_id, verb, before, after, reason, actor, at)
-    SELECT id, current_attempt_id, 'start', 'pending', 'running', '', %(worker)s, now() FROM started
-)"""
+), """ + STARTED_PARTS
 _STARTED = f" SELECT {COLUMNS}, params FROM started ORDER BY current_attempt_id"
 # A doorbell waits for its job, lest it be spent on a moment's lock; who takes any job goes on to the next instead.
 _START_THIS = "WITH " + _START_PARTS.format(which="id = %(attempt)s", most="1", wait="").format(after="") + _STARTED

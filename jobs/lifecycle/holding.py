@@ -9,6 +9,7 @@ from jobs.errors import IllegalMove, NotFound
 from jobs.lifecycle.rows import RETURNED, jobs_from
 from jobs.models import Job
 from jobs.states import Gate, Priority
+from jobs.tools import EXTERNAL
 
 # An admitted attempt that nobody has begun gives its slot back. Locks are waited for: when this returns, each of these
 # attempts has either begun or is withdrawn.
@@ -32,6 +33,9 @@ WITH held AS MATERIALIZED (
 SELECT * FROM moved
 """
 _WITHDRAW_ALL = _WITHDRAW.format(which="TRUE")
+_WITHDRAW_UNCLAIMED = _WITHDRAW.format(
+    which=f"a.queue = '{EXTERNAL}' AND a.admitted_at < now() - make_interval(secs => %(patience)s)"
+)
 _WITHDRAW_ONE = _WITHDRAW.format(which="j.id = %(job)s")
 
 
@@ -40,6 +44,15 @@ def withdraw(*, by: str, reason: str) -> list[Job]:
     with transaction.atomic():
         moved = jobs_from(_WITHDRAW_ALL, {"by": by, "reason": reason})
         events.announce(map(events.delta_of, moved), poke=True)
+    return moved
+
+
+def withdraw_unclaimed(patience: float) -> list[Job]:
+    """Take back what was admitted for external workers so many seconds ago, and none has claimed: others shall have the slot."""
+    params = {"by": "dispatcher", "reason": "no external worker has claimed it", "patience": patience}
+    with transaction.atomic():
+        moved = jobs_from(_WITHDRAW_UNCLAIMED, params)
+        events.announce(map(events.delta_of, moved), poke=bool(moved))
     return moved
 
 
