@@ -56,7 +56,8 @@ def claim(
     tools: Collection[str], *, worker: str, host: str, most: int, lease: float, projects: Collection[str] | None = None
 ) -> list[Running]:
     """Take up to `most` jobs that have been admitted. The worker is known from now on, so that jobs are admitted for it."""
-    workers.ask_for_work(worker, host=host, tools=sorted(tools), most=most)
+    if not workers.ask_for_work(worker, host=host, tools=sorted(tools), most=most):
+        return []
     claimed = lifecycle.claim(tools, Child(worker=worker, pid=0, lease=lease), most=most, projects=projects)
     if not claimed:
         redis_link.publish(redis_link.POKE_CHANNEL, b"1")

@@ -45,10 +45,12 @@ def appear(pid: int, *, slots: int, queues: list[str]) -> bool:
 
 # Slots: what it asks for, and what it runs. So its tools are given as many slots as it can use.
 _ASK = """
-INSERT INTO jobs_worker AS w (name, host, pid, slots, queues, tools, started_at, beat_at)
-VALUES (%(name)s, %(host)s, 0, %(most)s, '["external"]', to_jsonb(%(tools)s::text[]), now(), now())
+INSERT INTO jobs_worker AS w (name, host, pid, slots, queues, tools, started_at, beat_at, drained_by, memory_mb, memory_total_mb,
+    cpu_percent)
+VALUES (%(name)s, %(host)s, 0, %(most)s, '["external"]', to_jsonb(%(tools)s::text[]), now(), now(), '', 0, 0, 0)
 ON CONFLICT (name) DO UPDATE SET host = EXCLUDED.host, tools = EXCLUDED.tools, beat_at = now(), stopped_at = NULL,
     slots = %(most)s + (SELECT count(*) FROM jobs_attempt WHERE state = 'running' AND worker = %(name)s)
+RETURNING draining_at IS NULL
 """
 _HEARD = """
 UPDATE jobs_worker w SET beat_at = now() FROM jobs_attempt a
@@ -56,15 +58,17 @@ WHERE a.id = %(attempt)s AND w.name = a.worker AND w.beat_at < now() - interval 
 """
 _DEMAND = """
 SELECT t.name, COALESCE(sum(w.slots), 0)::int FROM jobs_externaltool t LEFT JOIN jobs_worker w
-    ON w.tools ? t.name AND w.stopped_at IS NULL AND w.beat_at > now() - make_interval(secs => %(patience)s)
+    ON w.tools ? t.name AND w.stopped_at IS NULL AND w.draining_at IS NULL
+    AND w.beat_at > now() - make_interval(secs => %(patience)s)
 GROUP BY 1
 """
 
 
-def ask_for_work(name: str, *, host: str, tools: list[str], most: int) -> None:
-    """An external worker says that it is there, and would run up to `most` further jobs of these tools."""
+def ask_for_work(name: str, *, host: str, tools: list[str], most: int) -> bool:
+    """An external worker says that it is there, and would run up to `most` further jobs of these tools. False: it is drained."""
     with connection.cursor() as cursor:
         cursor.execute(_ASK, {"name": name, "host": host, "tools": tools, "most": most})
+        return bool(cursor.fetchone()[0])
 
 
 def was_heard(attempt_id: int) -> None:

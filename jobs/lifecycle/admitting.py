@@ -101,7 +101,8 @@ STARTED_PARTS = """started AS (
 # Several are begun at once only where all of them are brief: the ones behind the first are then as good as begun. Never more than
 # half of what waits, so that other children find some; and none that was lost before, lest one that kills its process takes
 # others along again and again.
-_START_PARTS = """
+_START_PARTS = (
+    """
 ready AS MATERIALIZED (
     SELECT a.id, j.tool = ANY(%(brief)s) AND j.loss_count = 0 AS brief FROM (
         SELECT id, job_id FROM jobs_attempt WHERE {which} AND state = 'admitted' ORDER BY id LIMIT 99) a
@@ -115,7 +116,9 @@ ready AS MATERIALIZED (
         lease_until = now() + make_interval(secs => %(lease)s)
     FROM chosen c WHERE fits AND a.id = c.id AND a.state || '' = 'admitted'
     RETURNING a.job_id
-), """ + STARTED_PARTS
+), """
+    + STARTED_PARTS
+)
 _STARTED = f" SELECT {COLUMNS}, params FROM started ORDER BY current_attempt_id"
 # A doorbell waits for its job, lest it be spent on a moment's lock; who takes any job goes on to the next instead.
 _START_THIS = "WITH " + _START_PARTS.format(which="id = %(attempt)s", most="1", wait="").format(after="") + _STARTED

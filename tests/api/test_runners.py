@@ -14,7 +14,7 @@ from jobs.limits import GroupKind
 from jobs.models import Attempt, Event, ExternalTool, Job, JobMetrics, Worker
 from tests.api.steps import Caller, problem
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
@@ -135,6 +135,8 @@ def test_nothing_is_admitted_for_a_tool_that_no_worker_asks_for(caller: Caller) 
     assert why["reason"] in {"no_dispatcher", "no_worker"}
 
 
+# In one transaction all would be handed in at the same time.
+@pytest.mark.django_db(transaction=True)
 def test_no_more_is_admitted_than_the_workers_ask_for_and_limits_hold(caller: Caller) -> None:
     ids = [hand_in(caller) for _ in range(5)]
     claim(caller, max=2)
@@ -145,6 +147,8 @@ def test_no_more_is_admitted_than_the_workers_ask_for_and_limits_hold(caller: Ca
     assert [run["jobId"] for run in claim(caller, max=5)] == ids[:1]
 
 
+# In one transaction all would be handed in at the same time.
+@pytest.mark.django_db(transaction=True)
 def test_several_jobs_are_claimed_at_once_in_their_order(caller: Caller) -> None:
     ids = [hand_in(caller) for _ in range(3)]
     assert claim(caller, max=10) == []
