@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from dashboard.frames import MOST_LINES
+from jobs.deltas import MOST_LINES
 from jobs.events import Delta
 from jobs.sight import EVERYTHING, Sight
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from enum import Enum
 from typing import Any
@@ -58,6 +59,9 @@ class Memory:
     def __init__(self, most: int = MOST_KEPT) -> None:
         self._most = most
         self._kept: OrderedDict[str, Delta] = OrderedDict()
+        self._moved_at: dict[str, float] = {}
+        # What moved since then is all here; monotonic seconds. Never, before the hub says that it listens.
+        self.complete_since = math.inf
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -72,17 +76,26 @@ class Memory:
         same_with_lines = version_of(delta) == version_of(kept) and bool(delta.get("diagnostics"))
         return Weight.NEWS if is_newer(delta, kept) or same_with_lines else Weight.OLD
 
-    def keep(self, delta: Delta) -> None:
-        """Only what weighed as news: so what is kept is always whole."""
+    def get(self, job_id: str) -> Delta | None:
+        """All that is known of a job."""
+        return self._kept.get(job_id)
+
+    def moved_since(self, moment: float) -> list[Delta] | None:
+        """Every job that changed since then; None when that was before this memory began, or some were forgotten since."""
+        if moment < self.complete_since:
+            return None
+        return [kept for job, kept in self._kept.items() if self._moved_at[job] >= moment]
+
+    def keep(self, delta: Delta, *, at: float = 0.0) -> None:
+        """Only what weighed as news: so what is kept is always whole. `at` is when it was heard, 0 for what was only read."""
         kept = self._kept.pop(delta["id"], None)
         merged: dict[str, Any] = {**delta} if kept is None or is_whole(delta) else {**kept, **delta}
         merged.pop("diagnostics", None)
         self._kept[delta["id"]] = Delta(**merged)  # type: ignore[typeddict-item]
+        self._moved_at[delta["id"]] = max(at, self._moved_at.get(delta["id"], 0.0))
         if len(self._kept) > self._most:
-            self._kept.popitem(last=False)
-
-    def get(self, job_id: str) -> Delta | None:
-        return self._kept.get(job_id)
+            forgotten, _ = self._kept.popitem(last=False)
+            self.complete_since = max(self.complete_since, self._moved_at.pop(forgotten))
 
     def newest(self, read: Delta) -> Delta:
         """What the database said, or what was heard since: progress is stored less often than it is told."""
@@ -91,6 +104,8 @@ class Memory:
 
     def clear(self) -> None:
         self._kept.clear()
+        self._moved_at.clear()
+        self.complete_since = math.inf
 
 
 def _is_another(delta: Delta, kept: Delta) -> bool:

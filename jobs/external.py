@@ -16,7 +16,8 @@ import orjson
 from jobs import lifecycle, redis_link, workers
 from jobs.errors import Category, IllegalMove, NotFound, Refused
 from jobs.events import Delta
-from jobs.lifecycle import Beat, Child, Failure, Running, Usage
+from jobs.failures import Failure
+from jobs.lifecycle import Beat, Child, Running, Usage
 from jobs.lifecycle.rows import fetch
 from jobs.models import Job
 from jobs.payloads import Json
@@ -135,7 +136,6 @@ def fail(run: Running, failure: Failure, usage: Usage, *, actor: str, retry_afte
         Retry(max=job.max_retries, first=job.retry_first_ms / 1000, factor=job.retry_factor, cap=job.retry_cap_ms / 1000),
         failure.category,
         retries=job.retry_count,
-        losses=job.loss_count,
         jitter=random.random(),  # noqa: S311  (spreads load, guards nothing)
         retry_after=retry_after,
     )
@@ -170,7 +170,12 @@ def sweep() -> int:
         run = lifecycle.held(attempt_id)
         if run is None:
             continue
-        failure = Failure(category=Category.TIMEOUT, error_class="TimedOut", message=f"not done within {timeout_ms / 1000:g} s")
+        failure = Failure(
+            category=Category.TIMEOUT,
+            error_class="TimedOut",
+            message=f"not done within {timeout_ms / 1000:g} s",
+            place=run.job.tool,
+        )
         try:
             fail(run, failure, Usage(), actor="dispatcher")
         except Superseded:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -45,18 +46,21 @@ class Listener:
     def __init__(self) -> None:
         self.memory = Memory()
         self._ears: list[Ear] = []
+        self._words: list[Callable[[str], None]] = []
         self._torn: dict[str, Delta] = {}
         self._tear = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._healed_at = 0.0
 
-    def join(self, ear: Ear) -> None:
-        """The first ear starts the listening."""
+    def join(self, ear: Ear, word: Callable[[str], None] | None = None) -> None:
+        """The first ear starts the listening. `word` is told what is published beside deltas: one word."""
         self._ears.append(ear)
+        if word is not None:
+            self._words.append(word)
         if not self._tasks:
             self._healed_at = time.monotonic()
             loops = (self._listen, self._mend, self._heal)
-            self._tasks = [asyncio.create_task(kept_up(loop), name=f"live{loop.__name__}") for loop in loops]
+            self._tasks = [started(loop) for loop in loops]
 
     def has(self, ear: Ear) -> bool:
         return ear in self._ears
@@ -65,6 +69,7 @@ class Listener:
         """The last ear ends it: a process that nobody asks is quiet."""
         self._ears.remove(ear)
         if not self._ears:
+            self._words.clear()
             tasks, self._tasks = self._tasks, []
             self.memory.clear()
             self._torn = {}
@@ -78,7 +83,7 @@ class Listener:
             self._tear.set()
             return
         if weight is Weight.NEWS:
-            self.memory.keep(delta)
+            self.memory.keep(delta, at=time.monotonic())
         if weight is Weight.NEWS or delta.get("diagnostics"):
             for ear in list(self._ears):
                 ear(delta, weight)
@@ -93,7 +98,9 @@ class Listener:
             try:
                 async with link.pubsub(ignore_subscribe_messages=True) as pubsub:
                     await pubsub.subscribe(LIVE_CHANNEL)
-                    await self._catch_up()
+                    began = time.monotonic()
+                    if await self._catch_up():
+                        self.memory.complete_since = min(self.memory.complete_since, began)
                     pause = 0.1
                     while True:
                         message = await pubsub.get_message(timeout=10)
@@ -113,6 +120,8 @@ class Listener:
         except orjson.JSONDecodeError:
             log.warning("dropped a message on the live channel that is not JSON")
             return
+        for word in self._words if isinstance(items, str) else ():
+            word(items)
         for item in items if isinstance(items, list) else []:
             if (delta := checked(item)) is not None:
                 self.note(delta)
@@ -136,17 +145,18 @@ class Listener:
             await asyncio.sleep(HEAL_EVERY)
             await self._catch_up()
 
-    async def _catch_up(self) -> None:
-        """One read for the whole process: what moved lately, whether or not a message told us."""
+    async def _catch_up(self) -> bool:
+        """One read for the whole process: what moved lately, whether or not a message told us. False: it could not be read."""
         now = time.monotonic()
         try:
             moved = await database_sync_to_async(moved_lately)(now - self._healed_at + OVERLAP)
         except AWAY as error:
             log.warning("what moved could not be read: %s", error)
-            return
+            return False
         self._healed_at = max(self._healed_at, now)
         for delta in moved:
             self.note(delta)
+        return True
 
 
 def moved_lately(seconds: float) -> list[Delta]:
@@ -161,6 +171,15 @@ async def _wholes(ids: list[str]) -> list[Delta]:
         log.warning("jobs could not be read: %s", error)
         return []
     return found
+
+
+def started(loop: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+    """A loop that runs until it is ended.
+
+    In a context of its own: that of a request, which may have been the first to need it, ends with the request, and with it the
+    thread in which its queries run.
+    """
+    return asyncio.create_task(kept_up(loop), name=loop.__name__, context=contextvars.Context())
 
 
 async def kept_up(loop: Callable[[], Awaitable[None]], pause: float = 1.0) -> None:

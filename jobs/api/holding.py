@@ -194,7 +194,7 @@ class Board:
 
     def _add(self, waiter: _Waiter) -> None:
         if not self._listening:
-            self._listening = True
+            self._listening, self._empty_since = True, time.monotonic()
             self._listener.join(self._hear)
             self._leave_when_empty()
         topic = waiter.hold.topic

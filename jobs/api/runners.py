@@ -17,7 +17,8 @@ from jobs.api.wire import WIRE
 from jobs.errors import Category, NotFound, Problem, UnknownTool
 from jobs.execution import MAX_RESULT
 from jobs.external import Report
-from jobs.lifecycle import Failure, Running, Usage
+from jobs.failures import Failure
+from jobs.lifecycle import Running, Usage
 from jobs.payloads import clean_text, storable
 from jobs.schemas import JobStatusMessage, Millis, Shape
 from jobs.tools import EXTERNAL
@@ -234,11 +235,15 @@ def result(request: ApiRequest, attempt: Token, wanted: Outcome) -> JobStatusMes
 @router.post("/attempts/{attempt}/failure", response=JobStatusMessage, auth=REPORT, operation_id="reportFailure", **WIRE)
 def failure(request: ApiRequest, attempt: Token, wanted: Fault) -> JobStatusMessage:
     """End the run with an error: the job is tried again by its policy, or failed for good."""
-    told = Failure(
-        category=Category(wanted.category), error_class=wanted.error_class, message=wanted.message, traceback=wanted.traceback
-    )
     after = None if wanted.retry_after_ms is None else wanted.retry_after_ms / 1000
     run = external.held(int(attempt))
+    told = Failure(
+        category=Category(wanted.category),
+        error_class=wanted.error_class,
+        message=wanted.message,
+        traceback=wanted.traceback,
+        place=run.job.tool,
+    )
     return _told(external.fail(run, told, wanted.usage(), actor=request.caller.name, retry_after=after).pk)
 
 

@@ -16,7 +16,7 @@ from jobs import tail
 from jobs.api.following import Stream
 from jobs.deltas import Weight, is_whole
 from jobs.events import Delta, millis
-from jobs.live import AWAY, listener
+from jobs.live import AWAY, listener, started
 from jobs.models import Event
 from jobs.states import FINAL
 from jobs.tail import Position
@@ -157,7 +157,7 @@ class Tails:
             if self._task is None:
                 self._position = await database_sync_to_async(tail.newest)()
                 self._listener.join(self._hear)
-                self._task = asyncio.create_task(self._follow())
+                self._task = started(self._follow)
             self.readers.add(reader)
             return self._position.copy()
 

@@ -172,7 +172,7 @@ def test_a_token_claims_only_what_it_may_see(caller: Caller) -> None:
     hand_in(caller, projectId="theirs")
     claim(caller)
     dispatcher.once()
-    secret = tokens.make("narrow", scopes=[tokens.REPORT], projects=["ours"])[1]
+    secret = tokens.make("narrow", by="tests", scopes=[tokens.REPORT], projects=["ours"])[1]
     answer = caller.client.post(
         "/api/v1/claims",
         json.dumps({"tools": ["pictures.resize"]}),

@@ -13,8 +13,9 @@ from django.db import connections
 from django.test import AsyncClient, Client
 
 from dashboard.consumers import LiveConsumer
-from dashboard.hub import _kept_up, hub
+from dashboard.hub import hub
 from jobs import lifecycle, redis_link
+from jobs.live import kept_up, listener
 from jobs.models import ProjectAccess
 from tests.factories import running, submitted
 
@@ -65,7 +66,7 @@ async def say(talk, **message):
 
 async def it_listens():
     for _ in range(250):
-        if hub()._memory.complete_since < time.monotonic():
+        if listener().memory.complete_since < time.monotonic():
             return
         await asyncio.sleep(0.02)
     raise TimeoutError
@@ -135,7 +136,7 @@ async def test_a_client_that_does_not_acknowledge_gets_no_more_than_it_can_take_
     await heard(talk, lambda m: m["t"] == "snapshot")
     mine = next(iter(hub().clients))
     mine.sent = mine.acked + 20
-    hub().note({"id": job.id, "v": [99, 0], "status": "running", "progress": 5.0})
+    listener().note({"id": job.id, "v": [99, 0], "status": "running", "progress": 5.0})
     for _ in range(100):
         if mine.behind:
             break
@@ -154,7 +155,7 @@ async def test_progress_of_a_job_whose_start_was_never_heard_brings_its_status_a
     await heard(talk, lambda m: m["t"] == "snapshot")
     with patch("jobs.redis_link.publish_all", return_value=False):
         begun = await sync_to_async(running)(job)
-    hub().note({"id": job.id, "v": (begun.job.version, 7), "progress": 7.0})
+    listener().note({"id": job.id, "v": (begun.job.version, 7), "progress": 7.0})
     frame = await heard(talk, lambda m: m["t"] == "frame" and any(d["v"] == [begun.job.version, 7] for d in m["jobs"]))
     assert [(d["status"], d["progress"]) for d in frame["jobs"]] == [("running", 7.0)]
     await talk.disconnect()
@@ -174,10 +175,10 @@ async def test_a_quiet_system_sends_nothing_again():
     job = await sync_to_async(submitted)()
     await say(talk, t="hello", topic="jobs", ids=[job.id], away=20_000)
     await heard(talk, lambda m: m["t"] == "snapshot")
-    await hub()._catch_up()
+    await listener()._catch_up()
     while not await talk.receive_nothing(timeout=0.5):
         await talk.receive_from()
-    await hub()._catch_up()
+    await listener()._catch_up()
     assert await talk.receive_nothing(timeout=0.5)
     await talk.disconnect()
 
@@ -192,7 +193,7 @@ async def test_a_loop_that_breaks_begins_again():
         again.set()
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(_kept_up(loop, pause=0.01))
+    task = asyncio.create_task(kept_up(loop, pause=0.01))
     await asyncio.wait_for(again.wait(), 5)
     task.cancel()
 
@@ -217,8 +218,8 @@ async def test_who_may_see_one_project_hears_of_no_other_one():
     for job in (other, mine):
         await sync_to_async(lifecycle.cancel)(job.id, by="t")
         # Progress says nothing of projects: what is known of the job decides.
-        hub().note({"id": job.id, "v": (9, 9), "progress": 5.0, "status": "running", "project": job.project})
-        hub().note({"id": job.id, "v": (9, 10), "progress": 6.0})
+        listener().note({"id": job.id, "v": (9, 9), "progress": 5.0, "status": "running", "project": job.project})
+        listener().note({"id": job.id, "v": (9, 10), "progress": 6.0})
     seen = []
     while not seen or seen[-1].get("progress") != 6.0:
         seen += (await heard(talk, lambda m: m["t"] == "frame"))["jobs"]

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.frames import checked, merge, version_of
+from jobs.deltas import checked, merge, version_of
 
 FINAL = {"completed", "failed", "cancelled"}
 
