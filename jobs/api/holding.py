@@ -58,6 +58,7 @@ class _Request:
     def __init__(self, app: App, scope: Message, receive: Receive, send: Send) -> None:
         self._app, self._scope, self._receive, self._send = app, scope, receive, send
         self._until = time.monotonic() + LONGEST_WAIT
+        self._asked_at = 0.0
         self._body: list[dict[str, Any]] = []
 
     async def serve(self) -> None:
@@ -94,6 +95,7 @@ class _Request:
 
     async def _ask(self, wait: float) -> tuple[list[Message], Following]:
         """The answer of the view, and what it wishes for."""
+        self._asked_at = time.monotonic()
         following, answer, body = Following(wait), list[Message](), iter([dict(message) for message in self._body])
 
         async def receive() -> Message:
@@ -114,7 +116,7 @@ class _Request:
         gone = self._gone()
         try:
             while True:
-                woken = await board().wait(hold, min(self._left(), hold.again_after), gone)
+                woken = await board().wait(hold, self._asked_at, min(self._left(), hold.again_after), gone)
                 if gone.done():
                     return None
                 if woken is not None and woken.job is not None and hold.answer is not None:
@@ -179,10 +181,10 @@ class Board:
         self._reading: asyncio.Task[None] | None = None
         self._empty_since = 0.0
 
-    async def wait(self, hold: Hold, seconds: float, gone: asyncio.Future[None]) -> _Woken | None:
-        """What woke it; None: nothing did for so many seconds, or the caller is gone."""
+    async def wait(self, hold: Hold, asked_at: float, seconds: float, gone: asyncio.Future[None]) -> _Woken | None:
+        """What woke it since the view was asked; None: nothing did for so many seconds, or the caller is gone."""
         waiter, began = _Waiter(hold), time.monotonic()
-        self._add(waiter)
+        self._add(waiter, asked_at)
         try:
             ends: set[asyncio.Future[Any]] = {waiter.done, gone}
             await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -192,7 +194,7 @@ class Board:
             await asyncio.sleep(min(pause, seconds))
         return waiter.done.result() if waiter.done.done() else None
 
-    def _add(self, waiter: _Waiter) -> None:
+    def _add(self, waiter: _Waiter, asked_at: float) -> None:
         if not self._listening:
             self._listening, self._empty_since = True, time.monotonic()
             self._listener.join(self._hear)
@@ -200,10 +202,12 @@ class Board:
         topic = waiter.hold.topic
         if topic.kind != "job":
             self._others[waiter] = None
+            # What moved between the view's look and now was heard already, if somebody listened; if not, it is read at once.
+            if any(waiter.hold.is_over(moved) for moved in self._listener.memory.moved_since(asked_at) or ()):
+                waiter.wake()
             return
         for job in topic.names:
             self._jobs[job].add(waiter)
-            # What moved between the view's look and now was heard already, if somebody listened.
             known = self._listener.memory.get(job)
             if known is not None and waiter.hold.is_over(known):
                 self._ask_for(job)
