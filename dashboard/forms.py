@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from jobs import tools
+from jobs import tokens, tools
 from jobs.states import Priority
 
 
@@ -26,6 +26,16 @@ class SubmitForm(forms.Form):
         if not isinstance(params, dict):
             raise forms.ValidationError(_('Params are a JSON object, for example {"package": "email"}'))
         return params
+
+
+class TokenForm(forms.Form):
+    """A token for a program; its name and scopes are checked again when it is made."""
+
+    name = forms.CharField(label=_("Name"), max_length=100)
+    days = forms.IntegerField(label=_("Days"), required=False, min_value=1, max_value=36_500)
+    scopes = forms.MultipleChoiceField(
+        label=_("Scopes"), choices=[(scope, tokens.MEANINGS[scope]) for scope in tokens.SCOPES], initial=tokens.DEFAULT_SCOPES
+    )
 
 
 def example_params(tool: tools.Tool) -> str:

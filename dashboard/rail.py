@@ -11,7 +11,8 @@ from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from jobs import queries, trends
+from jobs import queries, roles, trends
+from jobs.sight import sight_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,8 @@ PLACES = (
     Place(name="errors", title=_("Errors"), key="e"),
     Place(name="statistics", title=_("Statistics"), key="s"),
     Place(name="workers", title=_("Workers"), key="w"),
+    Place(name="tokens", title=_("Tokens"), key="t", permission=roles.ADMINISTER),
+    Place(name="audit", title=_("Audit"), key="a", permission=roles.AUDIT),
 )
 
 
@@ -54,7 +57,8 @@ class Rail:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        return queries.counts()
+        # They are of all jobs: who sees some projects only is told none.
+        return queries.counts() if sight_of(self._user).is_whole else {}
 
     @cached_property
     def failures(self) -> int:

@@ -6,11 +6,14 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 
 from jobs.errors import NotFound
+from jobs.listing import cursor_of, read_cursor
 from jobs.models import AuditEntry, Job
 from jobs.payloads import Json, clean_text
 
@@ -42,6 +45,34 @@ def note(action: str, subject: str, *, by: str, before: Json = None, after: Json
         before=masked(before or {}),
         after=masked(after or {}),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditPage:
+    """Entries, newest first. `next_cursor` is "" on the last page."""
+
+    entries: list[AuditEntry]
+    next_cursor: str
+
+
+def page(*, actor: str = "", action: str = "", subject: str = "", cursor: str = "", size: int = 50) -> AuditPage:
+    """One keyset page of what matches exactly. Raises `InvalidRequest` for a cursor that is not one of ours."""
+    rows = AuditEntry.objects.order_by("-at", "-id")
+    for name, value in {"actor": actor, "action": action, "subject": subject}.items():
+        if value:
+            rows = rows.filter(**{name: value})
+    if cursor:
+        at, key = read_cursor(cursor)
+        number = int(key) if key.isdecimal() else 0
+        rows = rows.filter(Q(at__lt=at) | Q(at=at, pk__lt=number), at__lte=at)
+    found = list(rows[: size + 1])
+    more = len(found) > size
+    return AuditPage(entries=found[:size], next_cursor=cursor_of(found[size - 1].at, str(found[size - 1].pk)) if more else "")
+
+
+def of(subject: str, most: int = 50) -> list[AuditEntry]:
+    """What was done to one thing, newest first."""
+    return list(AuditEntry.objects.filter(subject=subject).order_by("-at", "-id")[:most])
 
 
 def masked(value: Json) -> Json:

@@ -77,10 +77,10 @@ def page(
         text = clean_text(search.strip(), 100)
         rows = rows.filter(Q(pk__startswith=text) | Q(tool__startswith=text) | Q(batch=text) | Q(project=text))
     if cursor:
-        rows = _after(rows, column, falling, *_read_cursor(cursor, sort))
+        rows = _after(rows, column, falling, *read_cursor(cursor, sort))
     found = list(rows[: size + 1])
     last = found[size - 1] if len(found) > size else None
-    return Page(jobs=found[:size], next_cursor=_cursor_of(last, sort) if last else "")
+    return Page(jobs=found[:size], next_cursor=cursor_of(getattr(last, column), last.pk, sort) if last else "")
 
 
 def _after(rows: QuerySet[Job], column: str, falling: bool, at: datetime, job_id: str) -> QuerySet[Job]:  # noqa: FBT001
@@ -89,12 +89,13 @@ def _after(rows: QuerySet[Job], column: str, falling: bool, at: datetime, job_id
     return rows.filter(Q(**{f"{column}__{side}": at}) | Q(**{column: at, f"pk__{side}": job_id}), **{f"{column}__{side}e": at})
 
 
-def _cursor_of(job: Job, sort: str) -> str:
-    moment: datetime = getattr(job, SORTS[sort][0])
-    return base64.urlsafe_b64encode(json.dumps([moment.isoformat(), job.pk, sort]).encode()).decode().rstrip("=")
+def cursor_of(moment: datetime, job_id: str, sort: str = "-createdAt") -> str:
+    """The place behind a job, for the next page."""
+    return base64.urlsafe_b64encode(json.dumps([moment.isoformat(), job_id, sort]).encode()).decode().rstrip("=")
 
 
-def _read_cursor(cursor: str, sort: str) -> tuple[datetime, str]:
+def read_cursor(cursor: str, sort: str = "-createdAt") -> tuple[datetime, str]:
+    """Raises `InvalidRequest` for what `cursor_of` did not make."""
     try:
         at, job_id, order = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
         moment = parse_datetime(at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from django.db.models import Q
+from django.db.models import Max, Q
 from django.db.models.expressions import CombinedExpression
 
 from jobs import tally
@@ -17,7 +17,7 @@ from jobs.listing import Page as Page
 from jobs.listing import page as page
 from jobs.models import Attempt, Dependency, Event, Job
 from jobs.payloads import clean_text
-from jobs.sight import Sight
+from jobs.sight import EVERYTHING, Sight
 from jobs.states import LIVE_ATTEMPT, Gate, Status
 from jobs.why import Why as Why
 from jobs.why import why_all as why_all
@@ -85,9 +85,24 @@ def parents_of(job_id: str) -> list[Job]:
     ]
 
 
-def children_of(job_id: str, most: int = MOST) -> list[Job]:
+def met_at(job_id: str) -> datetime | None:
+    """When the last of its dependencies that are met was met; None without any."""
+    last: datetime | None = Dependency.objects.filter(job=job_id).aggregate(last=Max("met_at"))["last"]
+    return last
+
+
+def whole(ids: Collection[str]) -> list[Job]:
+    """These jobs with their params, in the order of the ids; for exports."""
+    found = Job.objects.defer("result", "diagnostics", "metadata").in_bulk(list(ids))
+    return [found[job_id] for job_id in ids if job_id in found]
+
+
+def children_of(job_id: str, most: int = MOST, *, sight: Sight = EVERYTHING) -> list[Job]:
     """Jobs that depend on this one."""
-    found = Dependency.objects.filter(parent=job_id).select_related("job").defer(*_of("job")).order_by("job_id")[:most]
+    rows = Dependency.objects.filter(parent=job_id)
+    if not sight.is_whole:
+        rows = rows.filter(job__in=sight.of(Job.objects.all()))
+    found = rows.select_related("job").defer(*_of("job")).order_by("job_id")[:most]
     return [d.job for d in found]
 
 

@@ -14,6 +14,7 @@ import psutil
 MB = 1024 * 1024
 # Looking for descendants walks the system's process table (milliseconds); the own figures cost microseconds.
 TREE_EVERY = 1.0
+MOST_SAMPLES = 60
 
 
 @functools.cache
@@ -40,6 +41,9 @@ class Meter:
         self._looked = self._began
         self.peak_memory_mb = 0.0
         self.cpu_percent = 0.0
+        # What it took over time: [seconds, MB, percent since the sample before]. Full, every other one goes.
+        self.series: list[tuple[float, float, float]] = []
+        self._last = (self._began, 0.0)
 
     def sample(self, *, final: bool = False) -> None:
         """Take the figures now; descendants are looked for at most once a second."""
@@ -58,6 +62,16 @@ class Meter:
         if elapsed > 0.01 or final:
             spent = _own_cpu() - self._cpu_before + sum(self._children.values())
             self.cpu_percent = round(100 * spent / max(elapsed, 0.001), 1)
+            if not final:
+                self._note(now, rss / MB, spent)
+
+    def _note(self, now: float, megabytes: float, spent: float) -> None:
+        since, before = self._last
+        self._last = (now, spent)
+        percent = 100 * (spent - before) / max(now - since, 0.001)
+        self.series.append((round(now - self._began, 1), round(max(megabytes, 0.0), 1), round(max(percent, 0.0), 1)))
+        if len(self.series) > MOST_SAMPLES:
+            del self.series[1:-1:2]
 
     def descendants(self) -> list[psutil.Process]:
         try:

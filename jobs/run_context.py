@@ -128,6 +128,7 @@ class RunContext:
             metadata=self._metadata,
             peak_memory_mb=self.meter.peak_memory_mb,
             cpu_percent=self.meter.cpu_percent,
+            samples=self.meter.series,
         )
 
     def delta(self, lines: list[str]) -> bytes:

@@ -20,6 +20,13 @@ from jobs.sight import EVERYTHING, Sight
 READ, SUBMIT, REPORT, CONTROL, ADMIN = "jobs:read", "jobs:submit", "jobs:report", "jobs:control", "admin"
 SCOPES = (READ, SUBMIT, REPORT, CONTROL, ADMIN)
 DEFAULT_SCOPES = (READ, SUBMIT, CONTROL)
+MEANINGS = {
+    READ: "look at jobs and figures",
+    SUBMIT: "hand in jobs",
+    REPORT: "run jobs and report on them, as a worker",
+    CONTROL: "cancel, retry, pause and move jobs",
+    ADMIN: "everything, also configuration and limits",
+}
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@-]{0,99}")
 _SHAPE = re.compile(r"jst_[A-Za-z0-9_-]{43}")

@@ -204,6 +204,7 @@ STATICFILES_DIRS = [
         for name, folder in {
             "tabler/css": "@tabler/core/dist/css",
             "uplot": "uplot/dist",
+            "dagre": "@dagrejs/dagre/dist",
             "inter": "@fontsource-variable/inter/files",
             "jetbrains-mono": "@fontsource-variable/jetbrains-mono/files",
         }.items()
@@ -239,7 +240,7 @@ JOBSITE_STAY = float(os.environ.get("JOBSITE_STAY", "3"))
 # Folders that tools may read ("path" params); params that point elsewhere are refused.
 JOBSITE_ROOTS = [Path(root).resolve() for root in _list("JOBSITE_ROOTS", str(BASE_DIR))]
 # Modules with @tool functions, besides those in every installed app's `jobtools.py`.
-JOBSITE_TOOLS = ["jobs.builtin.codemap", "jobs.builtin.replay", *_list("JOBSITE_TOOLS")]
+JOBSITE_TOOLS = ["jobs.builtin.codemap", "jobs.builtin.replay", "jobs.builtin.bulk", *_list("JOBSITE_TOOLS")]
 MAX_PAYLOAD = int(os.environ.get("JOBSITE_MAX_PAYLOAD", str(1024 * 1024)))
 # Requests a minute: of one caller of the API, and without a valid token from one address. Beyond is abuse: 429.
 JOBSITE_API_RATE = int(os.environ.get("JOBSITE_API_RATE", "60000"))

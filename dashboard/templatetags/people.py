@@ -9,6 +9,8 @@ from typing import Any
 from django import template
 from django.utils import timezone
 
+from jobs.models import AuditEntry
+
 register = template.Library()
 
 MOST_SHOWN = 20_000
@@ -61,6 +63,34 @@ def number(value: float | None) -> str:
         return "–"
     text = f"{value:,.0f}" if abs(value) >= 100 or value == round(value) else f"{value:,.1f}"
     return text.replace(",", "\u202f")
+
+
+@register.filter
+def compact(value: float) -> str:
+    """A count that takes little room: "950", "12.4k", "1.2M"."""
+    for least, unit in ((1_000_000, "M"), (10_000, "k")):
+        if value >= least:
+            return f"{value / (1000 if unit == 'k' else least):.1f}{unit}"
+    return number(value)
+
+
+@register.filter
+def milliseconds(value: float | None) -> str:
+    return "–" if value is None else duration(value / 1000)
+
+
+@register.filter
+def changes(entry: AuditEntry) -> list[tuple[str, str, str]]:
+    """What an audit entry changed: name, before, after; "" where there was nothing."""
+    before, after = entry.before or {}, entry.after or {}
+    return [(name, _said(before, name), _said(after, name)) for name in dict.fromkeys([*before, *after])]
+
+
+def _said(values: dict[str, Any], name: str) -> str:
+    value = values.get(name)
+    if value is None:
+        return "none" if name in values else ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 @register.filter

@@ -9,11 +9,13 @@ from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from jobs import audit, lifecycle, queries, roles, sight
+from dashboard import drawing
+from jobs import audit, lifecycle, queries, roles, sight, timeline
 from jobs.errors import NotFound, Refused
-from jobs.models import Job
+from jobs.models import Attempt, Job
 from jobs.states import FINAL, Gate, Status
 
 
@@ -24,40 +26,71 @@ def _found(request: HttpRequest, job_id: str) -> Job:
         raise Http404(str(error)) from None
 
 
-def _context(job: Job) -> dict[str, Any]:
-    attempts = queries.attempts_of(job.pk)
+def _context(request: HttpRequest, job: Job) -> dict[str, Any]:
+    """Everything the page shows, in a fixed number of queries."""
+    seen = sight.sight_of(request.user)
+    attempts, events, now = queries.attempts_of(job.pk), queries.events_of(job.pk), timezone.now()
+    parents, met_at = queries.parents_of(job.pk), queries.met_at(job.pk)
+    path = timeline.stretches(job, attempts, events, met_at)
     return {
         "job": job,
+        "may": _may(request, job),
         "why": queries.why_pending(job),
-        "events": queries.events_of(job.pk),
-        "attempts": attempts,
+        "events": events,
+        "pieces": drawing.state_path(path, now),
+        "bars": drawing.attempt_bars(job, attempts, now),
+        **_measured(job, attempts),
+        "graph": drawing.neighbours(
+            job, [p for p in parents if seen.covers(p.project, p.tool)], queries.children_of(job.pk, sight=seen)
+        ),
         "last_error": next((a for a in reversed(attempts) if a.error_class), None) if job.status == Status.FAILED else None,
-        "parents": queries.parents_of(job.pk),
-        "children": queries.children_of(job.pk),
         "metrics": getattr(job, "metrics", None),
-        "may_cancel": job.status not in FINAL and job.cancel_requested_at is None,
-        "may_retry": job.status in {Status.FAILED, Status.CANCELLED},
-        "may_pause": job.status == Status.PENDING and job.gate not in {Gate.PAUSED, Gate.QUARANTINED},
-        "may_resume": job.status == Status.PENDING and job.gate == Gate.PAUSED,
-        "may_release": job.status == Status.PENDING and job.gate == Gate.QUARANTINED,
+        "audit": audit.of(f"job {job.pk}") if request.user.has_perm(roles.AUDIT) else [],
     }
+
+
+def _may(request: HttpRequest, job: Job) -> dict[str, bool]:
+    """The actions that are legal now and allowed to this person."""
+    return {
+        "control": request.user.has_perm(roles.CONTROL),
+        "submit": request.user.has_perm(roles.SUBMIT),
+        "cancel": job.status not in FINAL and job.cancel_requested_at is None,
+        "retry": job.status in {Status.FAILED, Status.CANCELLED},
+        "pause": job.status == Status.PENDING and job.gate not in {Gate.PAUSED, Gate.QUARANTINED},
+        "release": job.status == Status.PENDING and job.gate == Gate.QUARANTINED,
+        "resume": job.status == Status.PENDING and job.gate == Gate.PAUSED,
+    }
+
+
+def _measured(job: Job, attempts: list[Attempt]) -> dict[str, drawing.Line | None]:
+    samples: list[list[float]] = next((attempt.samples for attempt in reversed(attempts) if attempt.samples), [])
+    return {"memory": drawing.measured(samples, 1, job.memory_mb), "cpu": drawing.measured(samples, 2, job.cpu_weight * 100)}
 
 
 @require_safe
 def page(request: HttpRequest, job_id: str) -> HttpResponse:
-    return render(request, "dashboard/job.html", _context(_found(request, job_id)))
+    return render(request, "dashboard/job.html", _context(request, _found(request, job_id)))
 
 
 @require_safe
 def parts(request: HttpRequest, job_id: str) -> HttpResponse:
     """What changes on a job's page with every move, for the page to put in place."""
-    return render(request, "dashboard/parts/job_body.html", _context(_found(request, job_id)))
+    return render(request, "dashboard/parts/job_body.html", _context(request, _found(request, job_id)))
 
 
 @require_safe
 def result(request: HttpRequest, job_id: str) -> JsonResponse:
     found = _found(request, job_id)
     return JsonResponse({"id": found.pk, "params": found.params, "result": found.result}, json_dumps_params={"indent": 2})
+
+
+@require_safe
+def log(request: HttpRequest, job_id: str) -> HttpResponse:
+    """The diagnostics as a text file."""
+    found = _found(request, job_id)
+    lines = "".join(f"{line}\n" for line in found.diagnostics)
+    headers = {"Content-Disposition": f'attachment; filename="{found.pk}.log"'}
+    return HttpResponse(lines, content_type="text/plain; charset=utf-8", headers=headers)
 
 
 def _steered(request: HttpRequest, job_id: str, verb: Callable[..., Job], said: Callable[[Job], str]) -> HttpResponseRedirect:

@@ -218,6 +218,7 @@ class Beat:
     metadata: dict[str, Any]
     peak_memory_mb: float
     cpu_percent: float
+    samples: Sequence[Sequence[float]] = ()
 
 
 # No version bump and no Event: a beat is not a move, and need not reach the disk. Zero rows: the attempt was superseded.
@@ -229,7 +230,8 @@ WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', TRU
     FROM relaxed WHERE j.id = %(job)s AND j.current_attempt_id = %(attempt)s AND j.status = 'running'
     RETURNING j.current_attempt_id, j.cancel_requested_at, j.cancel_reason
 )
-UPDATE jobs_attempt a SET lease_until = now() + make_interval(secs => %(lease)s), peak_memory_mb = %(peak)s, cpu_percent = %(cpu)s
+UPDATE jobs_attempt a SET lease_until = now() + make_interval(secs => %(lease)s), peak_memory_mb = %(peak)s, cpu_percent = %(cpu)s,
+    samples = %(samples)s::jsonb
 FROM moved WHERE a.id = moved.current_attempt_id AND a.state = 'running'
 RETURNING moved.cancel_requested_at IS NOT NULL AS cancelled, moved.cancel_reason AS reason
 """
@@ -257,6 +259,7 @@ def beat(running: Running, news: Beat, *, lease: float) -> tuple[bool, str] | No
             "metadata": orjson.dumps(news.metadata).decode(),
             "peak": news.peak_memory_mb,
             "cpu": news.cpu_percent,
+            "samples": orjson.dumps(news.samples).decode(),
             "lease": lease,
         },
     )

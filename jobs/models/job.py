@@ -214,6 +214,9 @@ class Attempt(models.Model):
     refused_writes = models.IntegerField(default=0, db_default=0, help_text="That came after it was given up for lost.")
     peak_memory_mb = models.FloatField(default=0)
     cpu_percent = models.FloatField(default=0, help_text="Average over the attempt; 100 is one core.")
+    samples = models.JSONField(
+        default=list, db_default=[], help_text="[seconds since the start, MB, percent], at most 60; by beats."
+    )
 
     class Meta:
         constraints = [

@@ -129,6 +129,20 @@ class ProjectAccess(models.Model):
         return f"{self.user or self.group}: {self.project}"
 
 
+class SavedView(models.Model):
+    """A search that somebody keeps under a name."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    name = models.CharField(max_length=60)
+    query = models.CharField(max_length=600)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "name"], name="savedview_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class IdempotencyKey(models.Model):
     """A key that came with a submit: the same caller and key mean the same job for a day."""
 

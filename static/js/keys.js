@@ -25,8 +25,16 @@ function act(key) {
   if (key === "?") return show();
   if (key === "p") return click(".live");
   if (key === "c" || key === "r") return focus(`[data-key="${key}"]`);
+  if (key === "x") return choose();
   if (key === "j" || key === "k") return move(key === "j" ? 1 : -1);
   return false;
+}
+
+/** The row that has the focus is selected, or no longer. */
+function choose() {
+  const box = document.activeElement?.closest("tr")?.querySelector("input[name=id]");
+  if (box instanceof HTMLInputElement) box.click();
+  return box !== undefined;
 }
 
 function show() {

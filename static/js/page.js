@@ -1,13 +1,16 @@
 // What every page does; each behaviour is a file of its own.
 import { startClocks } from "./clocks.js";
+import { startComplete } from "./complete.js";
 import { startCopy } from "./copy.js";
 import { startFavicon } from "./favicon.js";
 import { startJob } from "./job.js";
 import { startKeys } from "./keys.js";
+import { startList } from "./list.js";
 import { connect } from "./live.js";
 import { startLook } from "./look.js";
 import { refreshed, startRefresh } from "./refresh.js";
 import { startRows } from "./rows.js";
+import { startWorkflow } from "./workflow.js";
 
 startLook();
 startCopy();
@@ -15,8 +18,9 @@ startFavicon();
 startClocks();
 startKeys();
 startRefresh();
-const list = startRows();
+startComplete();
+const list = startList() ?? startRows();
 const job = startJob();
 // Pages without rows listen too: what moved tells them to draw anew.
-const part = job ?? list ?? refreshed();
+const part = job ?? startWorkflow() ?? list ?? refreshed();
 if (part) connect(part);
