@@ -144,9 +144,9 @@ class Stack:
     def start_web(self) -> None:
         command = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(self.port), "jobsite.asgi:application"]
         self.start("web", command)
-        wait_until("the web server answers", self._answers)
+        wait_until("the web server answers", self.answers)
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.address}/healthz", timeout=5) as answer:  # noqa: S310  (our own address)
                 return bool(answer.status == 200)

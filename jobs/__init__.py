@@ -1,10 +1,10 @@
 """What a job is and how it lives.
 
-rules   states  errors  classification  failures  retry  payloads  limits  tools        pure: no queries, no I/O
+rules   states  errors  classification  failures  retry  payloads  limits  questions  tools  pure: no queries, no I/O
 facts   models  events  dependencies  workers  queries  statistics  failure_groups  schemas
 life    lifecycle (the ONLY writer of job and attempt state)  admission (which jobs may start now)
 loops   run_context  bundle  execution (run attempts)  dispatcher (one round)  rescue  doorbell
-doors   tasks (Celery)  api  admin  health  urls  apps  management
+doors   tasks (Celery)  api  mcp  admin  health  urls  apps  management
 builtin tools that ship: codemap, workflow replay
 
 Imports point from doors to rules, never back: doors -> loops -> admission -> lifecycle -> facts -> events -> models -> rules.

@@ -1,4 +1,4 @@
-"""Who waits for whom: checked before it is written."""
+"""What a job builds on: the jobs it waits for, checked before they are written, and the answers it was given."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from jobs.errors import DependencyCycle, DuplicateId, Problem, UnknownDependency
-from jobs.models import Dependency
+from jobs.models import AskedQuestion, Dependency
 from jobs.payloads import clean_text
+from jobs.questions import Reply
 from jobs.tools import ParentResult
 
 
@@ -52,3 +53,9 @@ def parents_of(job_id: str) -> list[ParentResult]:
         .values_list("parent_id", "parent__tool", "parent__status", "parent__result")
     )
     return [ParentResult(id=i, tool=tool, status=status, result=result) for i, tool, status, result in rows]
+
+
+def answers_of(job_id: str) -> dict[str, Reply]:
+    """What was answered of what the job asked, by key."""
+    rows = AskedQuestion.objects.filter(job_id=job_id).exclude(answered_at=None).values_list("key", "answer")
+    return {key: Reply.model_validate(said) for key, said in rows}

@@ -28,6 +28,7 @@ from jobs.failures import Failure, place_of
 from jobs.lifecycle import End, Next, Running, Usage
 from jobs.payloads import Json, clean_text, shown, storable
 from jobs.pulse import WAKE_SIGNAL, Pulse, going_down, takes_more
+from jobs.questions import InputNeeded
 from jobs.resources import end_descendants
 from jobs.retry import Retry, decide
 from jobs.run_context import RunContext
@@ -220,6 +221,8 @@ def _stopped(context: RunContext, stop: Stopped) -> End | None:
         case Interrupted():
             failpoint("interrupt.before")
             return lifecycle.interrupted(context.running, _usage(context), actor=_actor())
+        case InputNeeded(questions=asked):
+            return lifecycle.asking(context.running, asked, _usage(context), actor=_actor())
         case Superseded():
             return None
         case Cancelled():

@@ -15,7 +15,7 @@ from jobs.events import Delta, delta_of
 from jobs.listing import MOST, PAYLOADS, light
 from jobs.listing import Page as Page
 from jobs.listing import page as page
-from jobs.models import Attempt, Dependency, Event, Job
+from jobs.models import AskedQuestion, Attempt, Dependency, Event, Job
 from jobs.payloads import clean_text
 from jobs.sight import EVERYTHING, Sight
 from jobs.states import LIVE_ATTEMPT, Gate, Status
@@ -95,6 +95,13 @@ def whole(ids: Collection[str]) -> list[Job]:
     """These jobs with their params, in the order of the ids; for exports."""
     found = Job.objects.defer("result", "diagnostics", "metadata").in_bulk(list(ids))
     return [found[job_id] for job_id in ids if job_id in found]
+
+
+def open_questions(job: Job) -> list[AskedQuestion]:
+    """What the job waits to be told, in the order it was asked. No query for one that asks nothing."""
+    if job.gate != Gate.INPUT or job.is_final:
+        return []
+    return list(AskedQuestion.objects.filter(job=job, answered_at=None).order_by("id"))
 
 
 def children_of(job_id: str, most: int = MOST, *, sight: Sight = EVERYTHING) -> list[Job]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from typing import Any
 
 import orjson
 
@@ -13,6 +14,7 @@ from jobs.errors import Stopped
 from jobs.events import Delta
 from jobs.lifecycle import Beat, Running
 from jobs.payloads import Json, clean_text, storable
+from jobs.questions import InputNeeded, Question
 from jobs.resources import Meter
 from jobs.tools import ParentResult
 
@@ -89,6 +91,12 @@ class RunContext:
     def check(self) -> None:
         if self.told_to_stop is not None:
             raise self.told_to_stop
+
+    def ask(self, **questions: Question) -> dict[str, Any]:
+        said = dependencies.answers_of(self.id)
+        if missing := {key: question for key, question in questions.items() if key not in said}:
+            raise InputNeeded(missing)
+        return {key: said[key].for_tool(question) for key, question in questions.items()}
 
     # --- for the pulse and the execution -----------------------------------------------------------------------------
     def tell_to_stop(self, stop: Stopped) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from jobs.events import millis
-from jobs.models import Attempt, Event, Job, JobMetrics
+from jobs.models import AskedQuestion, Attempt, Event, Job, JobMetrics
 from jobs.payloads import Json
 from jobs.states import Gate, Status
 from jobs.why import Why
@@ -167,7 +167,7 @@ class JobAttempt(Shape):
 class WhyWaiting(Shape):
     """Why a pending job waits.
 
-    `reason` is a stable word: dependencies, schedule, retry, paused, quarantined, limit, rate, capacity, queued, starting,
+    `reason` is a stable word: dependencies, schedule, retry, paused, quarantined, input, limit, rate, capacity, queued, starting,
     no_worker or no_dispatcher. `place` is its place in line; `until` the earliest time it can start, where that is known.
     """
 
@@ -177,6 +177,14 @@ class WhyWaiting(Shape):
     blockers: list[str]
     until: int | None = None
     place: int | None = None
+
+
+class OpenQuestion(Shape):
+    """What a job waits to be told; the answer's content fits `requestedSchema`."""
+
+    key: str
+    message: str
+    requested_schema: dict[str, Any]
 
 
 class QueueStatus(Shape):
@@ -367,6 +375,10 @@ def job_attempt(attempt: Attempt) -> JobAttempt:
         refused_writes=attempt.refused_writes,
         resource_usage=ResourceUsage(peak_memory_mb=attempt.peak_memory_mb, average_cpu_usage=attempt.cpu_percent),
     )
+
+
+def open_question(row: AskedQuestion) -> OpenQuestion:
+    return OpenQuestion(key=row.key, message=row.message, requested_schema=row.schema)
 
 
 def why(found: Why) -> WhyWaiting:

@@ -35,6 +35,7 @@ class Gate(TextChoices):
     TIME = "time", "Waits for its time"
     PAUSED = "paused", "Paused"
     QUARANTINED = "quarantined", "Quarantined"
+    INPUT = "input", "Waits for an answer"
 
 
 class DependencyPolicy(TextChoices):
@@ -60,6 +61,8 @@ JOB_MOVES: dict[str, dict[Status | None, frozenset[Status]]] = {
     "quarantine": {Status.RUNNING: frozenset({Status.PENDING})},
     "release": {Status.PENDING: frozenset({Status.PENDING})},
     "interrupt": {Status.RUNNING: frozenset({Status.PENDING})},
+    "ask": {Status.RUNNING: frozenset({Status.PENDING})},
+    "answer": {Status.PENDING: frozenset({Status.PENDING})},
     "withdraw": {Status.PENDING: frozenset({Status.PENDING})},
     "pause": {Status.PENDING: frozenset({Status.PENDING})},
     "resume": {Status.PENDING: frozenset({Status.PENDING})},
@@ -77,6 +80,7 @@ ATTEMPT_MOVES: dict[str, dict[AttemptState | None, frozenset[AttemptState]]] = {
     "lose": {AttemptState.RUNNING: frozenset({AttemptState.LOST})},
     "quarantine": {AttemptState.RUNNING: frozenset({AttemptState.QUARANTINED})},
     "interrupt": {AttemptState.RUNNING: frozenset({AttemptState.INTERRUPTED})},
+    "ask": {AttemptState.RUNNING: frozenset({AttemptState.INTERRUPTED})},
     "withdraw": {AttemptState.ADMITTED: frozenset({AttemptState.CANCELLED})},
     "cancel": {
         AttemptState.ADMITTED: frozenset({AttemptState.CANCELLED}),

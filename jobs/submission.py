@@ -6,7 +6,7 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
@@ -58,6 +58,7 @@ class Submission:
     # Run and reported by the tool itself, not scheduled by us.
     standard: bool = False
     dependency_policy: str | None = None
+    answers: Mapping[str, Json] = field(default_factory=dict)  # to what the tool would ask: key -> Reply, checked
 
 
 def new_id(tool: str) -> str:

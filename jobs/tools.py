@@ -6,13 +6,14 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar, get_type_hints
+from typing import Any, Literal, Protocol, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 
 from jobs.errors import NAMEABLE, Category, InvalidParams, Problem, UnknownTool
 from jobs.limits import Resources, Rule
 from jobs.payloads import Json, clean_text, escaped
+from jobs.questions import Question
 from jobs.retry import Retry
 from jobs.states import Operation, Priority
 
@@ -21,6 +22,7 @@ ToolFunction = TypeVar("ToolFunction", bound=Callable[..., Any])
 # Queues without Celery workers: jobs that external workers claim, and jobs that the tool itself runs and reports.
 EXTERNAL, STANDARD = "external", "standard"
 
+TaskSupport = Literal["forbidden", "optional", "required"]
 NAME = re.compile(r"[a-z][a-z0-9_]*([.-][a-z0-9_]+)*")
 
 
@@ -63,6 +65,13 @@ class JobContext(Protocol):
     def check(self) -> None:
         """Raises `Cancelled` or `TimedOut` if the job was told to stop."""
 
+    def ask(self, **questions: Question) -> dict[str, Any]:
+        """The answers by key, each an instance of the question's `answer` type, or None where nobody wanted to say.
+
+        What is not answered yet ends this attempt: the job gives its slot back, waits, and begins anew when the answers are
+        there. So ask first and work then; several questions in one call are put at once.
+        """
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tool:
@@ -84,6 +93,8 @@ class Tool:
     rule: Rule = field(default_factory=Rule)
     deduplicate: bool = False
     errors: Mapping[type[BaseException], Category] = field(default_factory=dict)
+    task_support: TaskSupport = "optional"
+    asks: Mapping[str, Question] = field(default_factory=dict)
     description: str = ""
 
     def validate(self, params: Mapping[str, Any]) -> BaseModel:
@@ -126,6 +137,8 @@ def tool(
     per_minute: int | None = None,
     deduplicate: bool = False,
     errors: Mapping[type[BaseException], Category | str] | None = None,
+    task_support: TaskSupport = "optional",
+    asks: Mapping[str, Question] | None = None,
 ) -> Callable[[ToolFunction], ToolFunction]:
     """Register a function as a tool. `timeout` is seconds.
 
@@ -137,19 +150,16 @@ def tool(
     is pending or running gives that job instead of a new one.
 
     `errors` says of exception types what they mean here: `{QuotaExceeded: "transient"}`; see `jobs.classification` for the rest.
+
+    `task_support` and `asks` (questions for `job.ask()` that can be put before there is a job) are for agents: see docs/mcp.md.
     """
-    if queue in (EXTERNAL, STANDARD):
-        raise ValueError(f"tool {name!r}: no worker of ours serves the queue {queue!r}")
-    if not NAME.fullmatch(name):
-        raise ValueError(f"tool name {name!r}: use lower case letters, digits and . - _, beginning with a letter")
+    _check_name(name, queue)
 
     def register(run: ToolFunction) -> ToolFunction:
         hints = get_type_hints(run)
         parameters = inspect.signature(run).parameters
         result = hints.get("return")
-        known = _registry.get(name)
-        if known is not None and (known.run.__module__, known.run.__qualname__) != (run.__module__, run.__qualname__):
-            raise ValueError(f"tool {name!r} is registered twice: {known.run.__module__} and {run.__module__}")
+        _refuse_twin(name, run)
         _registry[name] = Tool(
             name=name,
             run=run,
@@ -165,6 +175,8 @@ def tool(
             queue=queue,
             deduplicate=deduplicate,
             errors=_checked(errors or {}),
+            task_support=task_support,
+            asks=asks or {},
             rule=Rule(max_running=max_running, per_minute=per_minute),
             description=inspect.cleandoc(run.__doc__ or "").split("\n\n")[0],
         )
@@ -179,6 +191,19 @@ def _checked(errors: Mapping[type[BaseException], Category | str]) -> Mapping[ty
     if wrong := [error.__name__ for error, category in named.items() if category not in NAMEABLE]:
         raise ValueError(f"errors of {', '.join(wrong)}: use one of {', '.join(sorted(NAMEABLE))}")
     return named
+
+
+def _check_name(name: str, queue: str) -> None:
+    if queue in (EXTERNAL, STANDARD):
+        raise ValueError(f"tool {name!r}: no worker of ours serves the queue {queue!r}")
+    if not NAME.fullmatch(name):
+        raise ValueError(f"tool name {name!r}: use lower case letters, digits and . - _, beginning with a letter")
+
+
+def _refuse_twin(name: str, run: Callable[..., Any]) -> None:
+    known = _registry.get(name)
+    if known is not None and (known.run.__module__, known.run.__qualname__) != (run.__module__, run.__qualname__):
+        raise ValueError(f"tool {name!r} is registered twice: {known.run.__module__} and {run.__module__}")
 
 
 def _model_of(name: str, parameters: Mapping[str, inspect.Parameter], hints: Mapping[str, Any]) -> type[BaseModel]:

@@ -3,9 +3,11 @@
 from django.urls import path
 
 from jobs import api, health
+from jobs.mcp import door
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("api/v1/", api.urls),
+    path("mcp", door.endpoint, name="mcp"),
 ]

@@ -51,6 +51,8 @@ def why_all(jobs: Sequence[Job]) -> dict[str, Why]:
             found[job.pk] = Why(reason="paused", text=f"It is paused: {job.reason}.", since=job.gate_since)
         elif job.gate == Gate.QUARANTINED:
             found[job.pk] = Why(reason="quarantined", text=f"It is held until it is released: {job.reason}.", since=job.gate_since)
+        elif job.gate == Gate.INPUT:
+            found[job.pk] = Why(reason="input", text=f"It {job.reason}, and waits for the answer.", since=job.gate_since)
         elif job.gate == Gate.TIME:
             found[job.pk] = _until_its_time(job)
     given = [job for job in waiting if job.current_attempt_id is not None]

@@ -229,6 +229,8 @@ JOBSITE_WORKER_PROCESSES = int(os.environ.get("JOBSITE_WORKER_PROCESSES") or max
 JOBSITE_LEASE = float(os.environ.get("JOBSITE_LEASE", "15"))
 JOBSITE_BEAT = float(os.environ.get("JOBSITE_BEAT", "2"))
 JOBSITE_SWEEP = float(os.environ.get("JOBSITE_SWEEP", "1"))
+# Finished jobs are kept at least so long.
+JOBSITE_RETENTION = timedelta(milliseconds=float(os.environ.get("JOB_MANAGER_MAX_RETENTION", "3600000")))
 # Between two looks for what is too old to be kept.
 JOBSITE_CLEANUP = float(os.environ.get("JOB_MANAGER_CLEANUP_INTERVAL", "300000")) / 1000
 # An admitted attempt that nobody started is rung again after this long.
@@ -260,5 +262,6 @@ LOGGING = {
         "daphne": {"level": "WARNING"},
         "axes": {"level": "WARNING"},
         "django.request": {"level": "ERROR"},
+        "mcp": {"level": "WARNING"},
     },
 }

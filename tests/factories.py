@@ -6,11 +6,14 @@ import itertools
 import time
 from typing import Any
 
+from pydantic import BaseModel
+
 from jobs import admission, configuration, lifecycle
 from jobs.errors import Category, Permanent, Transient
 from jobs.failures import Failure
 from jobs.lifecycle import Running, Submission, Usage
 from jobs.models import Job
+from jobs.questions import Question
 from jobs.retry import Again, GiveUp, Retry
 from jobs.tools import JobContext, tool
 
@@ -72,6 +75,25 @@ def deaf() -> None:
 def family(job: JobContext) -> list[Any]:
     """Give back what the parents came to."""
     return [[parent.id, parent.status, parent.result["structuredContent"]] for parent in job.parents]
+
+
+class Confirmation(BaseModel):
+    confirm: bool
+
+
+class Visitor(BaseModel):
+    name: str
+
+
+SURE = Question("Really?", Confirmation)
+WHO = Question("Who are you?", Visitor)
+
+
+@tool("test.asks", retry=Retry(max=0))
+def asks(job: JobContext) -> dict[str, Any]:
+    """Ask two things at once, then say what was answered."""
+    said = job.ask(sure=SURE, who=WHO)
+    return {key: answer and answer.model_dump() for key, answer in said.items()}
 
 
 def submitted(tool_name: str = "test.add", **wanted: Any) -> Job:

@@ -10,7 +10,7 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
 
-from jobs.api import door, groups, history, jobs, overview, problems, queue, runners, steering, streams, tools
+from jobs.api import door, groups, history, jobs, overview, problems, questions, queue, runners, steering, streams, tools
 from jobs.api.bodies import OrjsonRenderer, StrictParser
 from jobs.api.wire import describe_problems
 
@@ -40,6 +40,7 @@ api.add_router("/jobs", jobs.router)
 api.add_router("", runners.router)
 api.add_router("/jobs", steering.router)
 api.add_router("/jobs", history.router)
+api.add_router("/jobs", questions.router)
 api.add_router("/bulk", jobs.bulk_router)
 api.add_router("/batches", groups.routes("batch", "Batch"))
 api.add_router("/projects", groups.routes("project", "Project"))

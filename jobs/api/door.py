@@ -25,11 +25,8 @@ def guard(view: View) -> View:
         response: HttpResponseBase
         left: Allowance | None = None
         try:
-            bodies.receive(request)
-            caller = _known(request)
-            left = _callers().take(caller.name)
-            if left.wait:
-                raise TooManyRequests(f"{caller.name} asks more than {left.quota} times a minute", wait_ms=left.wait * 1000)
+            caller, left = identify(request)
+            refuse_too_many(caller, left)
             request.caller = caller  # type: ignore[attr-defined]  # read as auth.ApiRequest
             response = view(request, *args, **kwargs)
         except Exception as error:
@@ -45,6 +42,19 @@ def guard(view: View) -> View:
     enter.login_required = False  # type: ignore[attr-defined]
     enter.csrf_exempt = True  # type: ignore[attr-defined]
     return enter
+
+
+def identify(request: HttpRequest) -> tuple[auth.Caller, Allowance]:
+    """Who calls, with a body that is bounded, and how much more of it is allowed."""
+    bodies.receive(request)
+    caller = _known(request)
+    return caller, _callers().take(caller.name)
+
+
+def refuse_too_many(caller: auth.Caller, left: Allowance) -> None:
+    """Raises `TooManyRequests`."""
+    if left.wait:
+        raise TooManyRequests(f"{caller.name} asks more than {left.quota} times a minute", wait_ms=left.wait * 1000)
 
 
 def _known(request: HttpRequest) -> auth.Caller:

@@ -10,12 +10,15 @@ claiming    claim begin held                  the same for runs outside
 ending      finish fail stop interrupt lose (which may quarantine) cancel
 ends        how one or many ends are written, with the starts that follow
 holding     withdraw pause resume release reprioritise      keep waiting jobs back, move them in line
+asking      answer                            what only the caller can tell
 settling    open_due settle                   what time and finished parents change
 """
 
 from jobs.lifecycle.admitting import Beat, Child, Next, Running, admit, beat, note_rung, running_of_child, start, start_next
+from jobs.lifecycle.asking import answer
 from jobs.lifecycle.claiming import begin, claim, held
 from jobs.lifecycle.ending import (
+    asking,
     cancel,
     fail,
     finish,
@@ -43,6 +46,8 @@ __all__ = [
     "Submission",
     "Usage",
     "admit",
+    "answer",
+    "asking",
     "beat",
     "begin",
     "cancel",

@@ -1,9 +1,11 @@
 """Verbs that end an attempt, and with it perhaps the job: finish, fail, stop, interrupt, lose and quarantine, cancel.
 
-`finished`, `gone_wrong`, `stopped` and `interrupted` only say how; a child that runs many brief jobs writes several at once.
+`finished`, `gone_wrong`, `stopped`, `interrupted` and `asking` only say how; a child with many brief jobs writes several at once.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from django.db import transaction
 
@@ -16,6 +18,7 @@ from jobs.lifecycle.ends import End, Usage, write
 from jobs.lifecycle.rows import RETURNED, fetch, jobs_from
 from jobs.models import Job
 from jobs.payloads import Json, clean_text
+from jobs.questions import Question
 from jobs.retry import Again, GiveUp, Quarantine
 from jobs.states import AttemptState, Gate, Status
 
@@ -103,6 +106,23 @@ def interrupted(running: Running, usage: Usage, *, actor: str, reason: str = "th
         reason=reason,
         again=Again(delay=0, spends_retry=False),
         heeds_cancel=True,
+    )
+
+
+def asking(running: Running, asked: Mapping[str, Question], usage: Usage, *, actor: str) -> End:
+    """The end of an attempt that needs answers: its job goes back to pending and waits for them, and no retry is spent."""
+    return End(
+        running=running,
+        verb="ask",
+        state=AttemptState.INTERRUPTED,
+        status=Status.PENDING,
+        usage=usage,
+        actor=actor,
+        reason=f"asks for {', '.join(asked)}"[:500],
+        again=Again(delay=0, spends_retry=False),
+        gate=Gate.INPUT,
+        heeds_cancel=True,
+        asked=asked,
     )
 
 

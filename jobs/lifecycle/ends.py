@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from django.db import transaction
 
 from jobs import events
 from jobs.failures import Failure
 from jobs.lifecycle.admitting import APPEND_DIAGNOSTICS, START_NEXT_PARTS, Next, Running, running_of
-from jobs.lifecycle.rows import COLUMNS, fetch, job_of
+from jobs.lifecycle.rows import COLUMNS, execute, fetch, job_of
 from jobs.models import Job
 from jobs.payloads import Json
+from jobs.questions import Question
 from jobs.retry import Again
 from jobs.score import performance_score
 from jobs.states import AttemptState, Gate, Status
@@ -41,8 +43,8 @@ class End:
     """How an attempt came to its end, decided and not yet written.
 
     `heeds_cancel`: refused where a cancel was asked for. `if_expired`: refused where the lease was renewed. `gate` is
-    where the job waits, when `again` does not say it. `span` is when the tool began and ended (monotonic seconds), where that is
-    known better than from the moment of the write.
+    where the job waits, when `again` does not say it, and `asked` what it then waits to be told. `span` is when the tool began and
+    ended (monotonic seconds), where that is known better than from the moment of the write.
     """
 
     running: Running
@@ -59,6 +61,7 @@ class End:
     heeds_cancel: bool = False
     if_expired: bool = False
     span: tuple[float, float] | None = None
+    asked: Mapping[str, Question] = field(default_factory=dict)
 
     def row(self) -> dict[str, Json]:
         """As the statement reads it; see `_GIVEN`."""
@@ -176,6 +179,33 @@ def write(ends: Sequence[End], wish: Next | None = None) -> dict[str, Job]:
 
     Returns the jobs that moved, by id. One that is missing was superseded, or a cancel came first.
     """
+    asking = [end for end in ends if end.asked]
+    if not asking:
+        return _write(ends, wish)
+    # Rare, so it does not burden the statement that every end is written by.
+    with transaction.atomic():
+        ended = _write(ends, wish)
+        for end in asking:
+            if end.running.job.id in ended:
+                _put_questions(end)
+    return ended
+
+
+_NOTE = """
+INSERT INTO jobs_askedquestion (job_id, key, message, schema, answered_by)
+SELECT %(job)s, key, message, schema, ''
+FROM jsonb_to_recordset(%(questions)s::jsonb) AS q(key text, message text, schema jsonb)
+ON CONFLICT (job_id, key) DO NOTHING
+RETURNING key
+"""
+
+
+def _put_questions(end: End) -> None:
+    rows = [{"key": key, "message": question.message, "schema": question.schema} for key, question in end.asked.items()]
+    execute(_NOTE, {"job": end.running.job.id, "questions": orjson.dumps(rows).decode()})
+
+
+def _write(ends: Sequence[End], wish: Next | None) -> dict[str, Job]:
     params: dict[str, Any] = {"ends": orjson.dumps([end.row() for end in ends]).decode()}
     if wish is not None:
         params |= wish.params()

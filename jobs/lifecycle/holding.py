@@ -6,7 +6,7 @@ from django.db import connection, transaction
 
 from jobs import configuration, events
 from jobs.errors import IllegalMove, NotFound
-from jobs.lifecycle.rows import RETURNED, jobs_from
+from jobs.lifecycle.rows import OPEN_QUESTION, RETURNED, jobs_from
 from jobs.models import Job
 from jobs.states import Gate, Priority
 from jobs.tools import EXTERNAL
@@ -74,7 +74,7 @@ WITH was AS (
 ), moved AS (
     UPDATE jobs_job j SET loss_count = 0, gate_since = now(), reason = '', version = version + 1, updated_at = now(),
         gate = CASE WHEN EXISTS (SELECT 1 FROM jobs_dependency d WHERE d.job_id = j.id AND d.met_at IS NULL) THEN 'dependencies'
-            WHEN run_at > now() THEN 'time' ELSE 'open' END
+            WHEN EXISTS ({OPEN_QUESTION}) THEN 'input' WHEN run_at > now() THEN 'time' ELSE 'open' END
     FROM was WHERE j.id = was.id
     RETURNING {RETURNED}
 ), noted AS (

@@ -22,6 +22,8 @@ _NAMES = set(
 SHOWN = [field.attname for field in Job._meta.concrete_fields if field.attname in _NAMES]
 COLUMNS = ", ".join(SHOWN)
 RETURNED = ", ".join(f"j.{column}" for column in SHOWN)
+# Does the job `j` wait for an answer?
+OPEN_QUESTION = "SELECT 1 FROM jobs_askedquestion q WHERE q.job_id = j.id AND q.answered_at IS NULL"
 
 Params = Mapping[str, Any] | Sequence[Any]
 

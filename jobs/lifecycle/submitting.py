@@ -11,9 +11,9 @@ from django.db import IntegrityError, connection, transaction
 from jobs import configuration, dependencies, events, idempotency
 from jobs.errors import AlreadyActive, Conflict, DuplicateId, IllegalMove, NotFound, Problem, Refused
 from jobs.failpoints import failpoint
-from jobs.lifecycle.rows import RETURNED, jobs_from
+from jobs.lifecycle.rows import OPEN_QUESTION, RETURNED, jobs_from
 from jobs.limits import Limits
-from jobs.models import Dependency, Job
+from jobs.models import AskedQuestion, Dependency, Job
 from jobs.payloads import Json
 from jobs.states import ACTIVE, FINAL, Gate, Status
 from jobs.submission import ID, Submission, prepare, revised
@@ -71,6 +71,7 @@ def submit_many(submissions: Sequence[Submission], *, by: str) -> list[Job]:
                 _set_gate(job, [parents.get(p) for p in wanted[job.id]])
             _mark_parents(jobs, wanted)
             _insert(jobs, wanted, parents, by)
+            _keep_answers(jobs, submissions, by)
             # Ranks are fixed before anybody can see the jobs; the wake-up goes out only after the commit.
             transaction.on_commit(lambda: failpoint("submit.after_commit"))
             events.announce(map(events.delta_of, jobs), poke=True)
@@ -177,6 +178,17 @@ def _insert(jobs: Sequence[Job], wanted: dict[str, tuple[str, ...]], parents: di
     )
 
 
+def _keep_answers(jobs: Sequence[Job], submissions: Sequence[Submission], by: str) -> None:
+    """What the tool would ask for, and was told with the request."""
+    AskedQuestion.objects.bulk_create(
+        [
+            AskedQuestion(job_id=job.id, key=key, message="", schema={}, answer=said, answered_at=job.created_at, answered_by=by)
+            for job, submission in zip(jobs, submissions, strict=True)
+            for key, said in submission.answers.items()
+        ]
+    )
+
+
 # A failed or cancelled job goes back to pending by its old rank. Its gate is computed from the rows: a parent that is not
 # completed closes it, and one that ended badly is settled once more, so that the job does not wait for ever.
 _RETRY = f"""
@@ -190,7 +202,7 @@ WITH was AS (
         progress = 0, message = '', stage = '', sub_progress = NULL, progress_tick = 0, result = NULL, unsettled = FALSE,
         run_at = NULL, updated_at = now(), gate_since = now(),
         gate = CASE WHEN EXISTS (SELECT 1 FROM jobs_dependency d WHERE d.job_id = j.id AND d.met_at IS NULL)
-               THEN 'dependencies' ELSE 'open' END
+               THEN 'dependencies' WHEN EXISTS ({OPEN_QUESTION}) THEN 'input' ELSE 'open' END
     FROM was WHERE j.id = was.id
     RETURNING {RETURNED}, was.status AS before
 ), noted AS (

@@ -3,6 +3,7 @@
 from jobs.models.failures import FailureGroup
 from jobs.models.figures import QueueSample, Rollup, RollupMark, Tally
 from jobs.models.job import Attempt, Dependency, Event, Job, JobMetrics, TaskJob
+from jobs.models.question import AskedQuestion
 from jobs.models.queue import (
     ApiToken,
     AuditEntry,
@@ -19,6 +20,7 @@ from jobs.models.queue import (
 
 __all__ = [
     "ApiToken",
+    "AskedQuestion",
     "Attempt",
     "AuditEntry",
     "Dependency",

@@ -228,7 +228,18 @@ def test_at_most_a_thousand_diagnostics_are_kept_the_last_ones():
 
 
 def test_every_attempt_move_in_the_table_is_made_by_its_verb():
-    assert set(ATTEMPT_MOVES) == {"admit", "start", "finish", "fail", "lose", "quarantine", "interrupt", "withdraw", "cancel"}
+    assert set(ATTEMPT_MOVES) == {
+        "admit",
+        "start",
+        "finish",
+        "fail",
+        "lose",
+        "quarantine",
+        "interrupt",
+        "ask",
+        "withdraw",
+        "cancel",
+    }
 
 
 # --- dependencies ----------------------------------------------------------------------------------------------------
