@@ -13,6 +13,7 @@ from jobsite.embedded import Embedded, endpoints
 NAMES = {
     "admission": "a round of the dispatcher with 100,000 and 1,000,000 jobs pending",
     "throughput": "no-op jobs a second, beside Celery, Celery with results, procrastinate and django-tasks-db",
+    "celery_faults": "what is lost when workers and Redis are killed, beside plain Celery with its safe switches",
     "progress": "what job.progress() costs a tool in a tight loop",
     "list": "server time and queries of every page with 1,000,000 jobs",
     "live": "from job.progress() in a worker to the changed page in a real Chromium",
@@ -29,7 +30,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.name is None:
         for name, about in NAMES.items():
-            print(f"{name:<12} {about}")
+            print(f"{name:<14} {about}")
         return 0
     chosen = list(NAMES) if options.name == "all" else [options.name]
     with tempfile.TemporaryDirectory(prefix="jobsite-bench-") as folder, Embedded(Path(folder)):

@@ -30,7 +30,9 @@ log = logging.getLogger(__name__)
 
 # Without a poke it looks again after this long; seconds.
 IDLE_WAIT = 1.0
-STANDBY_WAIT = 2.0
+STANDBY_WAIT = 1.0
+# A leader asks the database something each second. After so much silence another takes its place; seconds.
+SILENT_FOR = 3.0
 # With more attempts than this waiting for a process, rounds come at this pace; seconds.
 AHEAD, PACE = 8, 0.015
 # Figures are kept when there is nothing else to do, this often, and this often at least; seconds.
@@ -132,7 +134,11 @@ class Dispatcher:
 
     def _lead(self) -> None:
         while not self.stopping and not workers.lead():
-            self._rest(STANDBY_WAIT)
+            if workers.depose_silent_leader(SILENT_FOR):
+                log.warning("the leading dispatcher was silent for %g s: it leads no longer", SILENT_FOR)
+                self._rest(0.1)
+            else:
+                self._rest(STANDBY_WAIT)
         if self.stopping:
             return
         log.info("this dispatcher leads")

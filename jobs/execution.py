@@ -27,7 +27,7 @@ from jobs.failpoints import failpoint
 from jobs.failures import Failure, place_of
 from jobs.lifecycle import End, Next, Running, Usage
 from jobs.payloads import Json, clean_text, shown, storable
-from jobs.pulse import WAKE_SIGNAL, Pulse, going_down, takes_more
+from jobs.pulse import WAKE_SIGNAL, Pulse, going_down, signalled, takes_more
 from jobs.questions import InputNeeded
 from jobs.resources import end_descendants
 from jobs.retry import Retry, decide
@@ -69,6 +69,9 @@ def answer(attempt_id: int, queue: str, limit: float) -> int:
         given = (wish.given or _called_back(wish)) if wish else []
     if count and time.monotonic() - began >= settings.JOBSITE_STAY and not going_down():
         doorbell.pass_on(queue)
+    if signalled():
+        # The signal's own SystemExit ended the job (see _call), whose end is written: now the process goes.
+        raise SystemExit
     return count
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from billiard.common import terminate_handler_fired  # type: ignore[attr-defined]  # the stubs are older
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
@@ -40,8 +41,14 @@ def announce_shutdown() -> None:
     _told[0] = 1
 
 
+def signalled() -> bool:
+    """Was this process itself, and not only its worker, told by a signal to end?"""
+    return bool(terminate_handler_fired())
+
+
 def going_down() -> bool:
-    return _told[0] == 1
+    """Is the worker told to end, or this process of it?"""
+    return _told[0] == 1 or signalled()
 
 
 def announce_drain(*, draining: bool) -> None:
@@ -51,7 +58,7 @@ def announce_drain(*, draining: bool) -> None:
 
 def takes_more() -> bool:
     """May this process begin another attempt?"""
-    return _told[0] == 0 and _told[1] == 0
+    return not going_down() and _told[1] == 0
 
 
 class Pulse:

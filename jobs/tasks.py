@@ -25,7 +25,15 @@ def run_attempt(self: Task[..., None], attempt_id: object = None, *_: object, **
     delivery = self.request.delivery_info or {}
     limits = self.request.timelimit or (None, None)
     limit = limits[0] or doorbell.stay_limit(0)
-    execution.answer(attempt_id, str(delivery.get("routing_key") or "default"), float(limit))
+    # One look a doorbell whether the kept connection still serves. Celery keeps the child, so without it one restart of the
+    # database would make the child fail at every doorbell from then on.
+    connection.close_if_unusable_or_obsolete()
+    try:
+        execution.answer(attempt_id, str(delivery.get("routing_key") or "default"), float(limit))
+    except (DatabaseError, InterfaceError) as error:
+        # What was admitted is rung again; what was begun is found by its lease.
+        log.warning("a doorbell was left unanswered, the database does not answer: %s", error)
+        connection.close()
 
 
 class _Presence(threading.Thread):

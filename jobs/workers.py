@@ -102,6 +102,23 @@ def is_alive(worker: Worker, now: datetime) -> bool:
     return worker.stopped_at is None and now - worker.beat_at < ALIVE_FOR
 
 
+# Of whoever holds the lock and has asked the database nothing for a while: it hangs, or is cut off. Ending its connection is the
+# fence: should it go on after all, its next query fails and it stands by.
+_DEPOSE = """
+SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.objid = %(lock)s AND l.granted AND l.pid <> pg_backend_pid()
+    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND a.state LIKE 'idle%%' AND a.state_change < clock_timestamp() - make_interval(secs => %(silent)s)
+"""
+
+
+def depose_silent_leader(seconds: float) -> bool:
+    """End the connection of a leading dispatcher that was silent for so long; true when there was one."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DEPOSE, {"lock": LEADER_LOCK, "silent": seconds})
+        return cursor.fetchone() is not None
+
+
 def lead() -> bool:
     """Try to become the leading dispatcher; the lock lasts as long as this connection."""
     with connection.cursor() as cursor:

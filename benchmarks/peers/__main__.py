@@ -1,8 +1,8 @@
-"""`python -m benchmarks.peers migrate|worker|send N`, for the peer named by BENCH_PEER."""
+"""`python -m benchmarks.peers migrate|worker|send N|note PREFIX N SECONDS`, for the peer named by BENCH_PEER."""
 
 import sys
 
-from benchmarks.peers.app import PEER, send  # isort: skip  (sets Django up)
+from benchmarks.peers.app import PEER, note, send  # isort: skip  (sets Django up)
 from django.core.management import call_command
 
 match sys.argv[1:]:
@@ -14,3 +14,6 @@ match sys.argv[1:]:
         call_command("db_worker", interval=0.01, no_startup_delay=True, no_reload=True)
     case ["send", number]:
         send(int(number))
+    case ["note", prefix, number, seconds]:
+        for place in range(int(number)):
+            note.delay(f"{prefix}-{place}", float(seconds))

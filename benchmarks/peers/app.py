@@ -50,6 +50,9 @@ celery.conf.update(
     worker_send_task_events=False,
     worker_enable_remote_control=False,
 )
+if PEER == "celery_safe":
+    celery.conf.update(task_acks_late=True, task_reject_on_worker_lost=True, worker_prefetch_multiplier=1)
+    celery.conf.broker_transport_options["visibility_timeout"] = float(os.environ["BENCH_VISIBILITY"])
 
 
 def mark() -> None:
@@ -62,6 +65,15 @@ def mark() -> None:
 @celery.task(name="noop")
 def noop() -> None:
     mark()
+
+
+@celery.task(name="note")
+def note(key: str, seconds: float) -> None:
+    """Take so long, then say so: one line for each time that it came to its end."""
+    time.sleep(seconds)
+    handle = os.open(MARKS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(handle, f"{key}\n".encode())
+    os.close(handle)
 
 
 procrastinate_noop = procrastinate.task(name="noop")(mark)

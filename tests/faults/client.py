@@ -36,9 +36,10 @@ def submit_one(history: History, key: str, wanted: dict[str, object]) -> None:
     while True:
         began = time.monotonic()
         try:
-            job, _ = submit_once(submission, by="client", key=key, digest=key)
+            (job,), _ = submit_once([submission], by="client", key=key, digest=key)
         except (DatabaseError, InterfaceError) as error:
-            history.note("unknown", key=key, seconds=time.monotonic() - began, error=type(error).__name__)
+            cause = type(error.__cause__ or error).__name__  # the driver's own word for it
+            history.note("unknown", key=key, seconds=time.monotonic() - began, error=cause)
             connection.close()
             time.sleep(0.1)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any
 
 from jobs.retry import Retry
 from jobs.tools import JobContext, tool
@@ -50,6 +51,51 @@ def zombie(job: JobContext, seconds: float) -> int:
 def stops(job: JobContext, seconds: float) -> int:
     """The first attempt works for so long, a later one ends at once."""
     return _work(job, seconds if job.fence <= _first_fence(job.id) else 0)
+
+
+@tool("fault.fails", retry=Retry(max=2, first=0.1, cap=0.5))
+def fails(job: JobContext) -> int:
+    """Every other attempt fails."""
+    _note(job, "started")
+    if job.fence % 2:
+        raise RuntimeError("this attempt has an odd number")
+    _note(job, "ended")
+    return job.fence
+
+
+class _Unshowable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("cannot be shown")
+
+    __repr__ = __str__
+
+
+def _deep() -> Any:
+    value: Any = 1
+    for _ in range(10_000):
+        value = [value]
+    return value
+
+
+@tool("fault.odd")
+def odd(job: JobContext, kind: str) -> Any:
+    """Come up with what JSON or a database cannot hold."""
+    match kind:
+        case "message":
+            job.progress(1, "x" * 1_000_000)
+            job.diagnostic("y" * 1_000_000)
+            job.metadata(big="z" * 1_000_000)
+            return None
+        case "unshowable":
+            raise _Unshowable
+        case "deep":
+            return {"value": _deep()}
+        case "huge":
+            return {"value": "x" * 10_000_000}
+        case "wide":
+            return {str(n): n for n in range(200_000)}
+    odd_values = {"nan": float("nan"), "nul": "a\x00b", "surrogate": "\ud800", "object": object(), "bytes": b"\xff"}
+    return {"value": odd_values[kind]}
 
 
 def _first_fence(job: str) -> int:

@@ -22,6 +22,7 @@ class History:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.touch()
+        self._read, self._entries = 0, list[Entry]()
 
     @classmethod
     def of_environment(cls) -> History:
@@ -36,8 +37,17 @@ class History:
             os.close(handle)
 
     def entries(self, *what: str) -> list[Entry]:
-        found = [json.loads(line) for line in self.path.read_text().splitlines()]
-        return [entry for entry in found if not what or entry["what"] in what]
+        self._read_on()
+        return [entry for entry in self._entries if not what or entry["what"] in what]
+
+    def _read_on(self) -> None:
+        """What came since; a run of hours writes a million lines."""
+        with self.path.open("rb") as file:
+            file.seek(self._read)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._read += len(whole)
+        self._entries += [json.loads(line) for line in whole.splitlines()]
 
     def count(self, what: str) -> int:
         return len(self.entries(what))

@@ -16,7 +16,14 @@ from tests.faults.history import Entry
 Row = dict[str, Any]
 Ask = Callable[[str], list[Row]]
 FINAL = {"completed", "failed", "cancelled"}
-ENDS = {"finish": "succeeded", "lose": "lost", "interrupt": "interrupted", "withdraw": "cancelled", "cancel": "cancelled"}
+ENDS = {
+    "finish": "succeeded",
+    "lose": "lost",
+    "quarantine": "quarantined",
+    "interrupt": "interrupted",
+    "withdraw": "cancelled",
+    "cancel": "cancelled",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +54,7 @@ def facts(ask: Ask, **rest: Any) -> Facts:
     """Read by `ask`, a function that runs one SELECT."""
     return Facts(
         jobs=ask(
-            "SELECT id, status, task_id, current_attempt_id, attempt_count, retry_count, loss_count, max_retries, started_at,"
+            "SELECT id, status, gate, task_id, current_attempt_id, attempt_count, retry_count, loss_count, max_retries, started_at,"
             " finished_at, cancel_requested_at, dependency_policy,"
             " result -> 'structuredContent' ->> 'result' AS result FROM jobs_job"
         ),
@@ -64,8 +71,9 @@ def broken(seen: Facts) -> list[str]:
 
 
 def _kept(seen: Facts) -> Iterator[str]:
-    """1: every acknowledged submit is in the database, once, and reaches one final state."""
+    """1: every acknowledged submit is in the database, once, and reaches one final state; or is held for a person."""
     status = {job["id"]: job["status"] for job in seen.jobs}
+    held = {job["id"] for job in seen.jobs if job["gate"] == "quarantined"}
     of_key = Counter(job["task_id"] for job in seen.jobs if job["task_id"])
     for entry in seen.noted("acknowledged"):
         if entry["job"] not in status:
@@ -74,7 +82,7 @@ def _kept(seen: Facts) -> Iterator[str]:
         if number > 1:
             yield f"key {key} made {number} jobs"
     if seen.settled:
-        yield from (f"{job} is stuck: {state}" for job, state in status.items() if state not in FINAL)
+        yield from (f"{job} is stuck: {state}" for job, state in status.items() if state not in FINAL and job not in held)
 
 
 def _asked_for(seen: Facts) -> Iterator[str]:
@@ -172,9 +180,11 @@ def _counted(seen: Facts) -> Iterator[str]:
             match event["verb"]:
                 case "retry":
                     retries = losses = 0
+                case "release":
+                    losses = 0
                 case "fail" if event["attempt_id"] is not None:
                     retries, losses = retries + (event["after"] == "pending"), 0
-                case "lose":
+                case "lose" | "quarantine":
                     losses += 1
                 case "finish" | "interrupt" | "cancel" if event["attempt_id"] is not None and event["before"] == "running":
                     losses = 0

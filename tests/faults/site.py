@@ -36,8 +36,8 @@ TEMPLATE = f"faults_template_{os.getpid()}"
 class Site(Stack):
     """With its own Redis always, its own PostgreSQL where the fault is in it."""
 
-    def __init__(self, *, postgres: bool = False, redis_url: str | None = None, **rest: Any) -> None:
-        self.servers = Servers(postgres=postgres)
+    def __init__(self, *, postgres: bool = False, disk_mb: int | None = None, **rest: Any) -> None:
+        self.servers = Servers(postgres=postgres, disk_mb=disk_mb)
         self.servers.start()
         super().__init__(**(PROFILE | rest))
         self.slots = int(self.env["JOB_MANAGER_MAX_CONCURRENT"])
@@ -47,7 +47,7 @@ class Site(Stack):
         self.history = History(self.logs / "history")
         self.env |= {
             "DATABASE_URL": self.database_url,
-            "REDIS_URL": redis_url or self.servers.where.redis_url,
+            "REDIS_URL": self.servers.where.redis_url,
             "JOBSITE_VAR": str(self.servers.var),
             VARIABLE: str(self.history.path),
         }
@@ -80,12 +80,17 @@ class Site(Stack):
         asked = json.dumps({"tool": tool, "params": wanted.pop("params", {}), **wanted})
         command = ["-m", "tests.faults.client", "--prefix", prefix, "--count", str(count), "--rate", str(rate), "--wanted", asked]
         env = self.env | {"DJANGO_SETTINGS_MODULE": "jobsite.settings"}
-        before = self.history.count("submitting")
+        before = self._answers()
         with (self.logs / "client.log").open("ab") as log:
-            self._clients.append(
-                subprocess.Popen([sys.executable, *command], cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            client = subprocess.Popen(
+                [sys.executable, *command], cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        wait_until("the client submits", lambda: self.history.count("submitting") > before)
+        self._clients.append(client)
+        wait_until("the client gets answers", lambda: self._answers() > before or client.poll())
+        assert not client.poll(), self.log("client")[-3000:]
+
+    def _answers(self) -> int:
+        return len(self.history.entries("acknowledged", "unknown"))
 
     def await_clients(self, seconds: float = 300) -> None:
         for client in self._clients:
@@ -93,7 +98,7 @@ class Site(Stack):
         self._clients.clear()
 
     def ended(self) -> int:
-        return int(str(self.one("SELECT count(*) FROM jobs_job WHERE finished_at IS NOT NULL")))
+        return int(str(self.one("SELECT count(*) FROM jobs_job WHERE finished_at IS NOT NULL OR gate = 'quarantined'")))
 
     def await_ends(self, count: int, seconds: float = 120) -> None:
         """Until so many jobs have come to their end; says how far it is."""
@@ -159,11 +164,12 @@ class Site(Stack):
     @staticmethod
     def losses(seen: invariants.Facts) -> dict[str, Any]:
         known = {job["id"]: job["status"] for job in seen.jobs}
+        held = {job["id"] for job in seen.jobs if job["gate"] == "quarantined"}
         finishes = [event["job_id"] for event in seen.events if event["verb"] == "finish"]
         return {
             "jobs": len(known),
             "lost": sum(entry["job"] not in known for entry in seen.noted("acknowledged")),
-            "stuck": sum(status not in invariants.FINAL for status in known.values()),
+            "stuck": sum(status not in invariants.FINAL and job not in held for job, status in known.items()),
             "twice": len(finishes) - len(set(finishes)),
         }
 
@@ -196,10 +202,10 @@ class Site(Stack):
 
     def _left_over(self) -> list[psutil.Process]:
         """12: processes of this site that outlived it, known by what their environment holds."""
-        psutil.wait_procs(self._ours(), timeout=10)
-        return self._ours()
+        psutil.wait_procs(self.ours(), timeout=10)
+        return self.ours()
 
-    def _ours(self) -> list[psutil.Process]:
+    def ours(self) -> list[psutil.Process]:
         found = []
         for process in psutil.process_iter():
             try:

@@ -18,11 +18,9 @@ DONE = ("finish", 1, "running", "completed")
 
 
 def job(**changed):
-    plain = {
-        "id": "a", "status": "completed", "task_id": "key", "current_attempt_id": None, "attempt_count": 1, "retry_count": 0,
-        "loss_count": 0, "max_retries": 3, "dependency_policy": "fail", "result": None,
-    }  # fmt: skip
-    return plain | changed
+    plain = {"id": "a", "status": "completed", "gate": "open", "task_id": "key", "current_attempt_id": None, "result": None}
+    counts = {"attempt_count": 1, "retry_count": 0, "loss_count": 0, "max_retries": 3}
+    return plain | counts | {"dependency_policy": "fail"} | changed
 
 
 def attempt(number=1, **changed):
