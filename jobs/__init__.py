@@ -1,6 +1,6 @@
 """What a job is and how it lives.
 
-rules   states  errors  classification  failures  retry  payloads  limits  questions  tools  pure: no queries, no I/O
+rules   states  errors  classification  failures  retry  payloads  masking  sealing  limits  questions  tools  pure: no I/O
 facts   models  events  dependencies  workers  queries  statistics  failure_groups  schemas
 life    lifecycle (the ONLY writer of job and attempt state)  admission (which jobs may start now)
 loops   run_context  bundle  execution (run attempts)  dispatcher (one round)  rescue  doorbell

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,14 +13,13 @@ from django.db.models import Q
 
 from jobs.errors import NotFound
 from jobs.listing import cursor_of, read_cursor
+from jobs.masking import mask
 from jobs.models import AuditEntry, Job
-from jobs.payloads import Json, clean_text
+from jobs.payloads import Json, clean_text, name_text
 
 # From where the present call came: the address of a request; set by each door. "" is this machine itself.
 _origin: ContextVar[str] = ContextVar("origin", default="")
 
-_SECRET = re.compile(r"(?i)pass(word|wd|phrase)|secret|token|api_?key|authorization|credential|cookie|private")
-MASK = "•••"
 STATE = ("status", "gate", "priority", "cancel_requested_at", "project")
 
 
@@ -38,12 +36,12 @@ def origin(place: str) -> Iterator[None]:
 def note(action: str, subject: str, *, by: str, before: Json = None, after: Json = None) -> AuditEntry:
     """One entry, in the caller's transaction: what was rolled back was not done. Secrets in both values are masked."""
     return AuditEntry.objects.create(
-        actor=clean_text(by, 200),
+        actor=name_text(by, 200),
         action=clean_text(action, 50),
         subject=clean_text(subject, 200),
         origin=_origin.get(),
-        before=masked(before or {}),
-        after=masked(after or {}),
+        before=mask(before or {}),
+        after=mask(after or {}),
     )
 
 
@@ -73,15 +71,6 @@ def page(*, actor: str = "", action: str = "", subject: str = "", cursor: str = 
 def of(subject: str, most: int = 50) -> list[AuditEntry]:
     """What was done to one thing, newest first."""
     return list(AuditEntry.objects.filter(subject=subject).order_by("-at", "-id")[:most])
-
-
-def masked(value: Json) -> Json:
-    """A copy in which whatever is named like a secret is covered."""
-    if isinstance(value, dict):
-        return {key: MASK if _SECRET.search(str(key)) and item else masked(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [masked(item) for item in value]
-    return clean_text(value) if isinstance(value, str) else value
 
 
 def act(action: str, verb: Callable[..., Job], job_id: str, *, by: str, **how: Any) -> Job:

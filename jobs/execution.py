@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import orjson
@@ -19,17 +20,18 @@ from django.conf import settings
 from django.utils import timezone
 from pydantic import BaseModel
 
-from jobs import doorbell, lifecycle, tools, workers
+from jobs import doorbell, lifecycle, sealing, tools, workers
 from jobs.bundle import MOST, Bundle, Habits
 from jobs.classification import classify, wanted_wait
 from jobs.errors import Cancelled, Category, Interrupted, Stopped, Superseded, TimedOut
 from jobs.failpoints import failpoint
 from jobs.failures import Failure, place_of
 from jobs.lifecycle import End, Next, Running, Usage
+from jobs.masking import secret_for_now
 from jobs.payloads import Json, clean_text, shown, storable
 from jobs.pulse import WAKE_SIGNAL, Pulse, going_down, signalled, takes_more
 from jobs.questions import InputNeeded
-from jobs.resources import end_descendants
+from jobs.resources import end_descendants, has_children
 from jobs.retry import Retry, decide
 from jobs.run_context import RunContext
 
@@ -108,23 +110,30 @@ def run(running: Running, bundle: Bundle) -> End | None:
         outcome = _call(context)
     finally:
         _pulse.release()
-        _end_what_was_left(context)
+        _end_what_was_left()
     _habits.note(running.job.tool, time.monotonic() - context.began)
     return outcome
 
 
-def _end_what_was_left(context: RunContext) -> None:
-    # The look costs milliseconds; a job shorter than that is not charged for it, the next long one in this child pays.
-    if time.monotonic() - context.began > 0.5:
+def _end_what_was_left() -> None:
+    if has_children():
         end_descendants()
 
 
 def _call(context: RunContext) -> End | None:
+    # What was sealed among the params is covered in everything the tool says, until its end is put into words.
+    with ExitStack() as secrets:
+        return _called(context, secrets)
+
+
+def _called(context: RunContext, secrets: ExitStack) -> End | None:
     meanings: Mapping[type[BaseException], Category] = {}
     try:
         tool = tools.get(context.running.job.tool)
         meanings = tool.errors
-        params = tool.validate(context.running.params)
+        values, hidden = sealing.open_all(context.running.params)
+        secrets.enter_context(secret_for_now(hidden))
+        params = tool.validate(values)
         positional, named = tool.arguments(params, context)
         with _Armed(context):
             value = tool.run(*positional, **named)

@@ -13,7 +13,9 @@ from django.db.models import F, Q, QuerySet
 from django.db.models.expressions import RawSQL
 from django.utils.dateparse import parse_datetime
 
+from jobs import sealing
 from jobs.errors import InvalidRequest, Problem
+from jobs.masking import MASK
 from jobs.models import Job
 from jobs.payloads import clean_text
 from jobs.sight import EVERYTHING, Sight
@@ -40,7 +42,8 @@ class Page:
 
 def light() -> QuerySet[Job]:
     """Jobs without their payloads, with the beginning of their params as `params_line`, and with the `worker` they run on."""
-    line = RawSQL("left(jobs_job.params::text, 160)", [])
+    # What is sealed is covered before the line is cut.
+    line = RawSQL("left(regexp_replace(left(jobs_job.params::text, 2000), %s, %s, 'g'), 160)", [sealing.SEALED, MASK])
     return Job.objects.defer(*PAYLOADS).annotate(params_line=line, worker=F("current_attempt__worker"))
 
 

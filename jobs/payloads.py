@@ -8,11 +8,13 @@ import re
 from typing import Any, TypeAlias
 
 from jobs.errors import InvalidRequest, PayloadTooLarge, Problem
+from jobs.masking import MASK, is_secret_key, mask_text
 
 Json: TypeAlias = Any
 
 MAX_DEPTH = 64
 MAX_INT = 2**63 - 1
+MAX_KEY = 1000
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -67,7 +69,10 @@ def _text_fault(text: str, pointer: str) -> Problem | None:
 
 
 def storable(value: Json, *, max_bytes: int) -> tuple[Json, bool]:
-    """`value` as something jsonb takes, and whether anything had to be changed. Never raises for a tool's result."""
+    """`value` as something jsonb takes and everybody may see, and whether anything had to be changed. Never raises.
+
+    Too large a value becomes `{"truncated": true, "bytes": ..., "preview": ...}`. Secrets are covered before anything is cut.
+    """
     changed = False
 
     def clean(item: Any, depth: int) -> Json:
@@ -84,11 +89,17 @@ def storable(value: Json, *, max_bytes: int) -> tuple[Json, bool]:
             case float() if math.isfinite(item):
                 return float(item)
         if depth <= MAX_DEPTH and isinstance(item, dict):
-            return {clean_text(str(k)): clean(v, depth + 1) for k, v in item.items()}
+            return {name: hidden(name, v) or clean(v, depth + 1) for k, v in item.items() for name in [shown(k, MAX_KEY)]}
         if depth <= MAX_DEPTH and isinstance(item, (list, tuple, set, frozenset)):
             return [clean(v, depth + 1) for v in item]
         changed = True
         return shown(item)
+
+    def hidden(name: str, item: Any) -> str:
+        nonlocal changed
+        secret = is_secret_key(name, item)
+        changed |= secret
+        return MASK if secret else ""
 
     cleaned = clean(value, 0)
     text = json.dumps(cleaned, ensure_ascii=False)
@@ -107,7 +118,15 @@ def loads(text: str) -> Json:
 
 
 def clean_text(text: str, limit: int | None = None) -> str:
-    """Text that PostgreSQL takes: no NUL, no lone surrogate; cut to `limit` characters."""
+    """Text that PostgreSQL takes and everybody may see: no NUL, no lone surrogate, no secret; then cut to `limit` characters."""
+    if limit is not None:
+        # What lies far behind the cut is not worth looking through.
+        text = text[: 4 * limit + 20_000]
+    return name_text(mask_text(text), limit)
+
+
+def name_text(text: str, limit: int | None = None) -> str:
+    """The same for what we named ourselves ("token:ci"), where nothing can be a secret."""
     if limit is not None and len(text) > limit:
         text = text[: limit - 1] + "…"
     return text.replace("\x00", "�").encode("utf-8", "replace").decode()

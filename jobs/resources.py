@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import os
 import resource
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 
@@ -15,6 +18,9 @@ MB = 1024 * 1024
 # Looking for descendants walks the system's process table (milliseconds); the own figures cost microseconds.
 TREE_EVERY = 1.0
 MOST_SAMPLES = 60
+# The kernel notes when a process began in hundredths of a second.
+CLOCK_GRAIN = 0.05
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 @functools.cache
@@ -29,11 +35,13 @@ class Meter:
     job's. CPU is the tree's user and system time; 100 percent is one core.
     """
 
+    first_at: float | None = None  # when this process began its first job; epoch seconds
     _idle_rss: int | None = None  # of this process, from before it ran its first job
 
     def __init__(self) -> None:
         self._own = _this_process(os.getpid())
         if Meter._idle_rss is None:
+            Meter.first_at = time.time()
             Meter._idle_rss = self._own.memory_info().rss
         self._began = time.monotonic()
         self._cpu_before = _own_cpu()
@@ -91,13 +99,38 @@ def _own_cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def adopt_orphans() -> None:
+    """From now on what descends from this process stays below it, also when it forks twice or leaves its session.
+
+    A program that makes a daemon of itself would else become a child of init, where nobody could tell whose it is.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def has_children() -> bool:
+    """Some microseconds, where a look at all processes costs milliseconds."""
+    try:
+        return any(task.read_bytes() for task in Path("/proc/self/task").glob("*/children"))
+    except OSError:  # a thread has just ended, or the kernel does not say
+        return True
+
+
 def end_descendants() -> None:
-    """End what the job started and left behind."""
-    for process in _descendants_of(psutil.Process()):
+    """End what the job started and left behind: children that came after this process's first job, with all below them."""
+    left = list(_left_by_jobs(psutil.Process()))
+    for process in left:
         with contextlib.suppress(psutil.Error):
             process.kill()
+    # What we adopted is ours to bury, too.
+    psutil.wait_procs(left, timeout=1.0)
 
 
-def _descendants_of(process: psutil.Process) -> Iterator[psutil.Process]:
-    with contextlib.suppress(psutil.Error):
-        yield from process.children(recursive=True)
+def _left_by_jobs(process: psutil.Process) -> Iterator[psutil.Process]:
+    first = (Meter.first_at or 0.0) - CLOCK_GRAIN
+    for child in process.children():
+        with contextlib.suppress(psutil.Error):
+            if child.create_time() >= first:
+                below = child.children(recursive=True)
+                yield child
+                yield from below

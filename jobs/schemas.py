@@ -11,6 +11,7 @@ from django.utils import timezone
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from jobs import sealing
 from jobs.events import millis
 from jobs.models import AskedQuestion, Attempt, Event, Job, JobMetrics
 from jobs.payloads import Json
@@ -287,7 +288,7 @@ def summary(job: Job) -> JobSummary:
 def task_job(job: Job, dependencies: Iterable[str]) -> TaskJob:
     return TaskJob(
         **_summary_fields(job),
-        params=job.params,
+        params=sealing.covered(job.params),
         result=result_of(job),
         details=details_of(job),
         last_access_time=millis(job.last_look_at),

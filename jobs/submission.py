@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 import secrets
 import time
@@ -14,16 +15,17 @@ from typing import TypeVar
 import orjson
 from django.conf import settings
 from django.db.models import TextChoices
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretBytes, SecretStr
 
-from jobs import catalog, payloads
+from jobs import catalog, payloads, sealing
 from jobs.errors import InvalidRequest, Problem
 from jobs.limits import Limits, Resources
+from jobs.masking import mask
 from jobs.models import Job
 from jobs.payloads import Json
 from jobs.retry import RetryWish
 from jobs.states import DependencyPolicy, Operation, Priority
-from jobs.tools import STANDARD, Tool
+from jobs.tools import STANDARD, Tool, secret_names
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -82,7 +84,7 @@ def prepare(wanted: Submission, limits: Limits) -> Job:
         id=_checked_id(wanted.id) if wanted.id is not None else new_id(tool.name),
         kind=Job.Kind.STANDARD if wanted.standard else Job.Kind.TASK,
         tool=tool.name,
-        params=wanted.params,
+        params=sealing.seal(wanted.params, secret_names(tool.params)),
         operation=operation,
         priority=_choice(Priority, wanted.priority, "priority") or tool.priority,
         queue=STANDARD if wanted.standard else tool.queue,
@@ -102,7 +104,7 @@ def prepare(wanted: Submission, limits: Limits) -> Job:
         concurrency_limit=wanted.concurrency_limit if wanted.concurrency_key else 0,
         dependency_policy=_choice(DependencyPolicy, wanted.dependency_policy, "dependencyPolicy") or DependencyPolicy.FAIL,
         fingerprint=_fingerprint(tool.name, params) if _is_deduplicated(wanted, tool) else "",
-        metadata=wanted.metadata,
+        metadata=mask(wanted.metadata),
         run_at=wanted.run_at,
     )
 
@@ -118,11 +120,12 @@ def copy_of(job: Job) -> Submission:
     """A request for the same work under the same conditions; not for the same time, and after no other jobs."""
     return Submission(
         tool=job.tool,
-        params=job.params,
+        params=sealing.open_all(job.params)[0],
         priority=job.priority,
         operation=job.operation or None,
         timeout_ms=job.timeout_ms,
         max_retries=job.max_retries,
+        retry=RetryWish(first=job.retry_first_ms / 1000, factor=job.retry_factor, cap=job.retry_cap_ms / 1000),
         resources=Resources(memory_mb=job.memory_mb, cpu_weight=job.cpu_weight, disk_mb=job.disk_mb),
         estimated_ms=job.estimated_ms,
         task_id=job.task_id,
@@ -141,7 +144,8 @@ def revised(job: Job, params: dict[str, Json]) -> tuple[dict[str, Json], str]:
     tool = _tool_of(copy_of(job))
     payloads.check(params, what="params", max_bytes=settings.MAX_PAYLOAD)
     checked = tool.validate(params)
-    return params, _fingerprint(tool.name, checked) if job.fingerprint else ""
+    sealed = sealing.seal(params, secret_names(tool.params))
+    return sealed, _fingerprint(tool.name, checked) if job.fingerprint else ""
 
 
 def _is_deduplicated(wanted: Submission, tool: Tool) -> bool:
@@ -149,11 +153,20 @@ def _is_deduplicated(wanted: Submission, tool: Tool) -> bool:
 
 
 def _fingerprint(tool: str, params: BaseModel) -> str:
-    """Equal for equal requests: params as the tool sees them, defaults filled in, keys sorted."""
-    text = orjson.dumps(
-        [tool, params.model_dump(mode="json", by_alias=True)], option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
-    )
-    return hashlib.sha256(text).hexdigest()
+    """Equal for equal requests: params as the tool sees them, defaults filled in, keys sorted.
+
+    With a key, because a guess at a secret among the params could be checked against a plain hash.
+    """
+    values = params.model_dump(by_alias=True)
+    text = orjson.dumps([tool, values], default=_plain, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    return hmac.new(settings.SECRET_KEY.encode(), text, hashlib.sha256).hexdigest()
+
+
+def _plain(value: object) -> Json:
+    """What JSON has no form for."""
+    if isinstance(value, SecretStr | SecretBytes):
+        return str(value.get_secret_value())
+    return sorted(map(repr, value)) if isinstance(value, set | frozenset) else str(value)
 
 
 def _checked_id(given: str) -> str:

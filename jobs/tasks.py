@@ -8,10 +8,10 @@ import threading
 from typing import Any
 
 from celery import Task, shared_task
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import worker_process_init, worker_ready, worker_shutting_down
 from django.db import DatabaseError, InterfaceError, connection
 
-from jobs import doorbell, execution, pulse, workers
+from jobs import doorbell, execution, pulse, resources, workers
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,11 @@ class _Presence(threading.Thread):
 
 
 _presence: _Presence | None = None
+
+
+@worker_process_init.connect
+def _begin_child(**_: Any) -> None:
+    resources.adopt_orphans()
 
 
 @worker_ready.connect

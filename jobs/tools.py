@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar, get_type_hints
 
@@ -204,6 +205,30 @@ def _refuse_twin(name: str, run: Callable[..., Any]) -> None:
     known = _registry.get(name)
     if known is not None and (known.run.__module__, known.run.__qualname__) != (run.__module__, run.__qualname__):
         raise ValueError(f"tool {name!r} is registered twice: {known.run.__module__} and {run.__module__}")
+
+
+@functools.lru_cache(maxsize=1000)
+def secret_names(params: type[BaseModel]) -> frozenset[str]:
+    """Names of fields whose type says that they are secret (`SecretStr`; in a JSON Schema `writeOnly`), at any depth."""
+    return frozenset(_secret_names(params.model_json_schema()))
+
+
+def _secret_names(schema: Json) -> Iterator[str]:
+    match schema:
+        case list():
+            for part in schema:
+                yield from _secret_names(part)
+        case dict():
+            fields = schema.get("properties")
+            for name, about in fields.items() if isinstance(fields, dict) else ():
+                if any(isinstance(kind, dict) and kind.get("writeOnly") is True for kind in (about, *_choices(about))):
+                    yield name
+            for part in schema.values():
+                yield from _secret_names(part)
+
+
+def _choices(schema: Json) -> list[Json]:
+    return list(schema.get("anyOf") or []) if isinstance(schema, dict) else []
 
 
 def _model_of(name: str, parameters: Mapping[str, inspect.Parameter], hints: Mapping[str, Any]) -> type[BaseModel]:

@@ -41,6 +41,7 @@ def _secret_key() -> str:
 
 
 SECRET_KEY = _secret_key()
+SECRET_KEY_FALLBACKS = _list("SECRET_KEY_FALLBACKS")
 DEBUG = _flag("DEBUG")
 ALLOWED_HOSTS = _list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = _list("CSRF_TRUSTED_ORIGINS")
@@ -127,6 +128,9 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
+# A child is replaced by a fresh one after so many doorbells (each a stay with any number of jobs), or above so much memory.
+CELERY_WORKER_MAX_TASKS_PER_CHILD = int(os.environ.get("JOBSITE_CHILD_STAYS", "1000"))
+CELERY_WORKER_MAX_MEMORY_PER_CHILD = int(os.environ.get("JOBSITE_CHILD_MEMORY_MB", "1024")) * 1024
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # A child that was killed keeps its place in the pool for this long, lest a result of it be on its way. We have none to wait for,
 # and with the usual 10 s no doorbell is taken in its place meanwhile.
@@ -255,7 +259,8 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"masked": {"()": "jobs.masking.MaskingFilter"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["masked"]}},
     "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
     "loggers": {
         "celery": {"level": "INFO"},

@@ -9,6 +9,8 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from jobs import sealing
+
 register = template.Library()
 
 # Nodes that are drawn, and characters of one text; the whole is a link away.
@@ -18,7 +20,7 @@ MOST_NODES, MOST_TEXT, OPEN_UNTIL = 600, 4000, 2
 @register.filter
 def folding(value: Any) -> SafeString:
     """Nested `details`; the outer levels open."""
-    return _drawn(value, 0, [MOST_NODES])
+    return _drawn(sealing.covered(value), 0, [MOST_NODES])
 
 
 def _drawn(value: Any, depth: int, left: list[int]) -> SafeString:

@@ -9,6 +9,7 @@ from typing import Any
 from django import template
 from django.utils import timezone
 
+from jobs import sealing
 from jobs.models import AuditEntry
 
 register = template.Library()
@@ -130,8 +131,8 @@ def millis(moment: datetime | None) -> str:
 
 @register.filter
 def as_json(value: Any) -> str:
-    """Indented, and cut for show; the whole is a link away."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    """Indented, without what is sealed, and cut for show; the whole is a link away."""
+    text = json.dumps(sealing.covered(value), indent=2, ensure_ascii=False)
     return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "\n…"
 
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from dashboard.views.jobs import asked
-from jobs import queries
+from jobs import queries, sealing
 from jobs.models import Job
 from jobs.search import BadSearch, Search, walk
 from jobs.sight import Sight, sight_of
@@ -74,6 +74,7 @@ async def _as_json(chunks: AsyncIterator[list[Job]]) -> AsyncIterator[bytes]:
     first = True
     async for jobs in chunks:
         for job in jobs:
-            yield (b"" if first else b",") + b"\n" + json.dumps(_row(job) | {"params": job.params}, ensure_ascii=False).encode()
+            row = _row(job) | {"params": sealing.covered(job.params)}
+            yield (b"" if first else b",") + b"\n" + json.dumps(row, ensure_ascii=False).encode()
             first = False
     yield b"\n]\n"

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from dashboard import drawing
-from jobs import audit, lifecycle, queries, roles, sight, timeline
+from jobs import audit, lifecycle, queries, roles, sealing, sight, timeline
 from jobs.errors import NotFound, Refused
 from jobs.models import Attempt, Job
 from jobs.states import FINAL, Gate, Status
@@ -81,7 +81,8 @@ def parts(request: HttpRequest, job_id: str) -> HttpResponse:
 @require_safe
 def result(request: HttpRequest, job_id: str) -> JsonResponse:
     found = _found(request, job_id)
-    return JsonResponse({"id": found.pk, "params": found.params, "result": found.result}, json_dumps_params={"indent": 2})
+    shown = {"id": found.pk, "params": sealing.covered(found.params), "result": found.result}
+    return JsonResponse(shown, json_dumps_params={"indent": 2})
 
 
 @require_safe

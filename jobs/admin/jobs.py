@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from jobs import audit, lifecycle, tools
+from jobs import audit, lifecycle, sealing, tools
 from jobs.admin.base import MAX_AT_ONCE, MAX_MESSAGES, Base, OfJob, ReadOnly, badge, link_to_job, pretty
 from jobs.errors import Refused
 from jobs.models import Attempt, Dependency, Event, Job, JobMetrics, TaskJob
@@ -85,7 +85,7 @@ class JobAdmin(ReadOnly):
 
     @admin.display(description="params")
     def params_shown(self, job: Job) -> SafeString:
-        return pretty(job.params)
+        return pretty(sealing.covered(job.params))
 
     @admin.display(description="result")
     def result_shown(self, job: Job) -> SafeString:

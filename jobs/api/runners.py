@@ -8,7 +8,7 @@ from django.core.signing import BadSignature, Signer
 from ninja import Query, Router
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from jobs import catalog, dependencies, external, schemas, sight, workers
+from jobs import catalog, dependencies, external, schemas, sealing, sight, workers
 from jobs.api import following
 from jobs.api.auth import REPORT, ApiRequest
 from jobs.api.following import Hold, Topic
@@ -266,7 +266,7 @@ def _run(run: Running, lease_ms: int) -> Run:
         attempt=_signer.sign(str(run.attempt_id)),
         job_id=job.id,
         tool_name=job.tool,
-        params=run.params,
+        params=sealing.open_all(run.params)[0],  # the worker is the tool: it needs them as they were sent
         attempt_number=job.attempt_count,
         previous_errors=run.previous_errors,
         timeout_ms=job.timeout_ms,

@@ -210,7 +210,7 @@ SELECT * FROM moved
 
 def cancel(job_id: str, *, by: str, reason: str = "") -> Job:
     """End a pending job at once, ask a running one to stop; a finished one stays as it is. Raises `NotFound`."""
-    params = {"job": job_id, "by": by, "reason": reason or f"cancelled by {by}"}
+    params = {"job": job_id, "by": by, "reason": clean_text(reason, 500) or f"cancelled by {by}"}
     with transaction.atomic():
         moved = jobs_from(_CANCEL_PENDING, params) or jobs_from(_CANCEL_RUNNING, params)
         events.announce(map(events.delta_of, moved), poke=bool(moved))

@@ -8,6 +8,7 @@ from jobs import configuration, events
 from jobs.errors import IllegalMove, NotFound
 from jobs.lifecycle.rows import OPEN_QUESTION, RETURNED, jobs_from
 from jobs.models import Job
+from jobs.payloads import clean_text
 from jobs.states import Gate, Priority
 from jobs.tools import EXTERNAL
 
@@ -91,7 +92,7 @@ SELECT * FROM moved
 
 def pause(job_id: str, *, by: str, reason: str = "") -> Job:
     """Hold a pending job back until `resume`. Raises `NotFound`, or `IllegalMove` for one that runs or has ended."""
-    params = {"job": job_id, "by": by, "reason": reason or f"paused by {by}"}
+    params = {"job": job_id, "by": by, "reason": clean_text(reason, 500) or f"paused by {by}"}
     with transaction.atomic():
         jobs_from(_WITHDRAW_ONE, params)
         moved = jobs_from(_PAUSE, params)
