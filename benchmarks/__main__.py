@@ -14,6 +14,8 @@ NAMES = {
     "admission": "a round of the dispatcher with 100,000 and 1,000,000 jobs pending",
     "throughput": "no-op jobs a second, beside Celery, Celery with results, procrastinate and django-tasks-db",
     "celery_faults": "what is lost when workers and Redis are killed, beside plain Celery with its safe switches",
+    "submit": "jobs handed in over HTTP, beside Flower; a bulk of a thousand",
+    "poll": "what a poll costs, and a thousand clients that wait",
     "progress": "what job.progress() costs a tool in a tight loop",
     "list": "server time and queries of every page with 1,000,000 jobs",
     "live": "from job.progress() in a worker to the changed page in a real Chromium",

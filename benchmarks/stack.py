@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 
 import psycopg
 
+from jobsite.servers import api_command
+
 ROOT = Path(__file__).parents[1]
 PATIENCE = 60.0
 
@@ -77,11 +79,13 @@ def stopped(process: subprocess.Popen[bytes]) -> None:
 class Stack:
     """Jobsite's processes against the servers of DATABASE_URL and REDIS_URL, in a database that is dropped at the end."""
 
-    def __init__(self, *, web: bool = False, worker_processes: int = 2, slots: int = 5, **env: str) -> None:
+    def __init__(self, *, web: bool = False, api: bool = False, worker_processes: int = 2, slots: int = 5, **env: str) -> None:
         self.name = f"stack_{os.getpid()}_{time.monotonic_ns() % 10**9}"
         self.database_url = named(self.name)
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
+        self.api_port = free_port()
+        self.api_address = f"http://127.0.0.1:{self.api_port}"
         self.env = os.environ | {
             "DATABASE_URL": self.database_url,
             "JOBSITE_REDIS_PREFIX": self.name,
@@ -90,7 +94,7 @@ class Stack:
             "PYTHONUNBUFFERED": "1",
         } | env  # fmt: skip
         self.env.pop("DJANGO_SETTINGS_MODULE", None)
-        self._web, self._worker_processes = web, worker_processes
+        self._web, self._api, self._worker_processes = web, api, worker_processes
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.logs = Path(tempfile.mkdtemp(prefix="jobsite-logs-"))
 
@@ -102,6 +106,8 @@ class Stack:
                 self.start_worker()
             if self._web:
                 self.start_web()
+            if self._api:
+                self.start_api()
         except BaseException:
             self.stop()
             raise
@@ -146,9 +152,14 @@ class Stack:
         self.start("web", command)
         wait_until("the web server answers", self.answers)
 
-    def answers(self) -> bool:
+    def start_api(self) -> None:
+        """The WSGI server for short API calls, as `up` starts it."""
+        self.start("api", api_command("127.0.0.1", self.api_port))
+        wait_until("the API server answers", lambda: self.answers(self.api_address))
+
+    def answers(self, address: str = "") -> bool:
         try:
-            with urllib.request.urlopen(f"{self.address}/healthz", timeout=5) as answer:  # noqa: S310  (our own address)
+            with urllib.request.urlopen(f"{address or self.address}/healthz", timeout=5) as answer:  # noqa: S310  (our own address)
                 return bool(answer.status == 200)
         except (urllib.error.URLError, ConnectionError):
             return False

@@ -50,4 +50,4 @@ def describe_problems(document: dict[str, Any]) -> None:
         for operation in operations.values():
             operation["responses"]["default"] = answer
             if operation["operationId"].startswith("stream"):
-                operation["responses"]["200"]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+                operation["responses"][200]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}

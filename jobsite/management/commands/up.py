@@ -21,12 +21,13 @@ from django.db import connection
 from jobs.builtin.first_run import submit_first_work
 from jobsite.embedded import Embedded, EmbeddedError, only_one
 from jobsite.processes import Processes
+from jobsite.servers import api_command, web_command
 
 ADMINISTRATOR = "admin"
 
 
 class Command(BaseCommand):
-    help = "Start Jobsite: database, Redis, web server, worker and dispatcher. HOST and PORT come from the environment."
+    help = "Start Jobsite: database, Redis, web servers, worker and dispatcher. HOST, PORT, API_PORT come from the environment."
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -116,7 +117,8 @@ def _commands(host: str, port: int) -> dict[str, list[str]]:
     celery = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
     processes = str(settings.JOBSITE_WORKER_PROCESSES)
     return {
-        "web": [python, "-m", "daphne", "-b", host, "-p", str(port), "--no-server-name", "jobsite.asgi:application"],
+        "web": web_command(host, port),
+        **({"api": api_command(host, int(api_port))} if (api_port := os.environ.get("API_PORT")) else {}),
         "worker": [python, "-m", "celery", "-A", "jobsite", "worker", "--concurrency", processes, *celery],
         "dispatcher": [python, str(settings.BASE_DIR / "manage.py"), "dispatcher"],
     }
