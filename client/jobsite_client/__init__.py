@@ -5,7 +5,7 @@ shapes     what the server sends and takes
 plans      conversations with the server, without a network
 retrying   whether to send a request again
 link       one call with its retries
-submitting asking following    the operations, as plans
+submitting asking following    the operations, as plans; listening reads streams for them
 client     Client and AsyncClient, which drive them
 cli        the command `jobsite`
 """

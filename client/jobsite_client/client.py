@@ -6,13 +6,14 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, closing
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
 
 from jobsite_client import asking, following, submitting
-from jobsite_client.plans import Answer, Call, Item, Pause, Plan, Reply, Stream, Unanswered, operation, streaming
+from jobsite_client.plans import Answer, Call, Item, Line, Pause, Plan, Reply, Step, Stream, Unanswered, operation, streaming
 from jobsite_client.retrying import Backoff
 
 T = TypeVar("T")
@@ -88,36 +89,28 @@ class Client(Operations):
 
     def run_plan(self, plan: Plan[T]) -> T:
         reply: Reply = None
-        while True:
-            try:
-                step = plan.send(reply)
-            except StopIteration as end:
-                done: T = end.value
-                return done
-            reply = self._take(step)
+        with closing(_Talk(self._http, self.url)) as talk:
+            while True:
+                try:
+                    step = plan.send(reply)
+                except StopIteration as end:
+                    done: T = end.value
+                    return done
+                reply = talk.take(step)
 
     def run_stream(self, stream: Stream[T]) -> Iterator[T]:
         reply: Reply = None
-        while True:
-            try:
-                step = stream.send(reply)
-            except StopIteration:
-                return
-            if isinstance(step, Item):
-                yield step.value
-                reply = None
-            else:
-                reply = self._take(step)
-
-    def _take(self, step: Call | Pause) -> Reply:
-        if isinstance(step, Pause):
-            time.sleep(step.seconds)
-            return None
-        began = time.monotonic()
-        try:
-            return _answer(self._http.request(**_request(step)), began)
-        except httpx.TransportError as error:
-            return _unanswered(self.url, error)
+        with closing(_Talk(self._http, self.url)) as talk:
+            while True:
+                try:
+                    step = stream.send(reply)
+                except StopIteration:
+                    return
+                if isinstance(step, Item):
+                    yield step.value
+                    reply = None
+                else:
+                    reply = talk.take(step)
 
     def close(self) -> None:
         self._http.close()
@@ -129,6 +122,43 @@ class Client(Operations):
         self.close()
 
 
+class _Talk:
+    """One plan's conversation with the server, and the stream that it has open."""
+
+    def __init__(self, http: httpx.Client, url: str) -> None:
+        self._http, self._url = http, url
+        self._stream: httpx.Response | None = None
+        self._lines: Iterator[str] = iter(())
+
+    def take(self, step: Step) -> Reply:
+        if isinstance(step, Pause):
+            time.sleep(step.seconds)
+            return None
+        try:
+            return self._call(step) if isinstance(step, Call) else self._next_line()
+        except httpx.TransportError as error:
+            return _unanswered(self._url, error)
+
+    def _call(self, call: Call) -> Reply:
+        began = time.monotonic()
+        response = self._http.send(self._http.build_request(**_request(call)), stream=True)
+        if _is_stream(call, response):
+            self.close()
+            self._stream, self._lines = response, response.iter_lines()
+            return _head(response, began)
+        with closing(response):
+            response.read()
+            return _answer(response, began)
+
+    def _next_line(self) -> Reply:
+        line = next(self._lines, None)
+        return None if line is None else Line(line)
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+
 class AsyncClient(Operations):
     """An asynchronous client; tasks of one event loop may share it. Use it in `async with`, or await `aclose()`."""
 
@@ -138,36 +168,28 @@ class AsyncClient(Operations):
 
     async def await_plan(self, plan: Plan[T]) -> T:
         reply: Reply = None
-        while True:
-            try:
-                step = plan.send(reply)
-            except StopIteration as end:
-                done: T = end.value
-                return done
-            reply = await self._take(step)
+        async with aclosing(_AsyncTalk(self._http, self.url)) as talk:
+            while True:
+                try:
+                    step = plan.send(reply)
+                except StopIteration as end:
+                    done: T = end.value
+                    return done
+                reply = await talk.take(step)
 
     async def await_stream(self, stream: Stream[T]) -> AsyncIterator[T]:
         reply: Reply = None
-        while True:
-            try:
-                step = stream.send(reply)
-            except StopIteration:
-                return
-            if isinstance(step, Item):
-                yield step.value
-                reply = None
-            else:
-                reply = await self._take(step)
-
-    async def _take(self, step: Call | Pause) -> Reply:
-        if isinstance(step, Pause):
-            await asyncio.sleep(step.seconds)
-            return None
-        began = time.monotonic()
-        try:
-            return _answer(await self._http.request(**_request(step)), began)
-        except httpx.TransportError as error:
-            return _unanswered(self.url, error)
+        async with aclosing(_AsyncTalk(self._http, self.url)) as talk:
+            while True:
+                try:
+                    step = stream.send(reply)
+                except StopIteration:
+                    return
+                if isinstance(step, Item):
+                    yield step.value
+                    reply = None
+                else:
+                    reply = await talk.take(step)
 
     async def aclose(self) -> None:
         await self._http.aclose()
@@ -179,6 +201,43 @@ class AsyncClient(Operations):
         await self.aclose()
 
 
+class _AsyncTalk:
+    """As `_Talk`, asynchronously."""
+
+    def __init__(self, http: httpx.AsyncClient, url: str) -> None:
+        self._http, self._url = http, url
+        self._stream: httpx.Response | None = None
+        self._lines: AsyncIterator[str] | None = None
+
+    async def take(self, step: Step) -> Reply:
+        if isinstance(step, Pause):
+            await asyncio.sleep(step.seconds)
+            return None
+        try:
+            return await self._call(step) if isinstance(step, Call) else await self._next_line()
+        except httpx.TransportError as error:
+            return _unanswered(self._url, error)
+
+    async def _call(self, call: Call) -> Reply:
+        began = time.monotonic()
+        response = await self._http.send(self._http.build_request(**_request(call)), stream=True)
+        if _is_stream(call, response):
+            await self.aclose()
+            self._stream, self._lines = response, response.aiter_lines()
+            return _head(response, began)
+        async with aclosing(response):
+            await response.aread()
+            return _answer(response, began)
+
+    async def _next_line(self) -> Reply:
+        line = None if self._lines is None else await anext(self._lines, None)
+        return None if line is None else Line(line)
+
+    async def aclose(self) -> None:
+        if self._stream is not None:
+            await self._stream.aclose()
+
+
 def _request(call: Call) -> dict[str, Any]:
     body: Mapping[str, Any] = {} if call.body is None else {"json": call.body}
     return {
@@ -186,7 +245,7 @@ def _request(call: Call) -> dict[str, Any]:
         "url": call.path,
         "params": dict(call.query),
         "headers": dict(call.headers),
-        "timeout": httpx.Timeout(READ + call.hold, connect=CONNECT),
+        "timeout": httpx.Timeout(call.hold if call.stream else READ + call.hold, connect=CONNECT),
         **body,
     }
 
@@ -194,6 +253,15 @@ def _request(call: Call) -> dict[str, Any]:
 def _answer(response: httpx.Response, began: float) -> Answer:
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Answer(status=response.status_code, headers=headers, content=response.content, seconds=time.monotonic() - began)
+
+
+def _is_stream(call: Call, response: httpx.Response) -> bool:
+    return call.stream and response.headers.get("content-type", "").startswith("text/event-stream")
+
+
+def _head(response: httpx.Response, began: float) -> Answer:
+    """Of an answer whose body is to be read line by line."""
+    return Answer(status=response.status_code, headers={}, content=b"", seconds=time.monotonic() - began)
 
 
 def _unanswered(url: str, error: httpx.TransportError) -> Unanswered:

@@ -1,57 +1,102 @@
-"""Following a job to its end, as plans: the server holds a request until something changes, or says when to look again."""
+"""Following jobs to their end, as plans: over a stream of events, or by looks that the server holds."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Unpack
+from urllib.parse import quote
 
-from jobsite_client.asking import attempts, get_of, page, path_of
-from jobsite_client.errors import JobCancelled, JobFailed, UnexpectedAnswer, WaitedTooLong
+from jobsite_client.asking import attempts, get, get_of, page, path_of
+from jobsite_client.errors import JobCancelled, JobFailed, WaitedTooLong
 from jobsite_client.link import Link, accepted, ask, read
-from jobsite_client.plans import Call, Item, Pause, Plan, Stream, last_of
-from jobsite_client.shapes import CANCELLED, COMPLETED, JobStatus, JobSummary, Json, Result
+from jobsite_client.listening import ServerEvent, heard, listen
+from jobsite_client.plans import Item, Pause, Plan, Stream
+from jobsite_client.shapes import CANCELLED, COMPLETED, FINAL, RUNNING, JobStatus, JobSummary, Json, Result
 from jobsite_client.submitting import Wanted, submit
 
 # The longest that a server holds a look, and the seconds from which on one was held.
 HOLD, HELD = 25, 1.0
 # What is waited when a server neither held a look nor recommended anything.
 DEFAULT_MS = 2000
-# Seconds between two looks at a batch in which something happens, and in one in which nothing does.
-BATCH_EVERY, BATCH_AT_MOST = 0.5, 5.0
+# Seconds before a stream that ended is opened again; and in which the moves of a batch are gathered before it is listed.
+AGAIN, GATHER = 1.0, 0.3
+# A follower with a time-out looks at its clock at least so often.
+TICK = 5.0
+# Diagnostics that a status carries, the newest.
+LINES = 100
 
 
 def follow(link: Link, job_id: str, *, timeout: float | None = None) -> Stream[JobStatus]:
     """Where the job is, each time that something about it changed; the last is final.
 
-    Looks are long polls; from a server that answers at once, the next waits as long as that recommends. Raises `NotFound`, and
-    `WaitedTooLong` after `timeout` seconds.
+    The server pushes what is new. Raises `NotFound`, and `WaitedTooLong` after `timeout` seconds.
     """
-    until = None if timeout is None else time.monotonic() + timeout
-    last: JobStatus | None = None
-    tag = ""
-    while True:
-        answer = yield from accepted(link, _look(job_id, tag, hold=_hold(last, until)))
-        tag = answer.headers.get("etag", "")
-        now = last if answer.status == 304 and last else read(answer, JobStatus)
-        changed = last is None or _shown(now) != _shown(last)
-        last = now
-        if changed:
+    clock = _Clock(f"job {job_id}", timeout)
+    last = yield from get(link, job_id)
+    yield Item(last)
+    while not last.is_final:
+        # The stream is open before the look, so nothing that happens in between is missed.
+        listening = yield from listen(link, path_of(job_id, "stream"), within=clock.tick())
+        now = yield from get(link, job_id)
+        if _shown(now) != _shown(last):
             yield Item(now)
-        if now.is_final:
-            return
-        _check(f"job {job_id}", until, timeout)
-        if not changed and answer.seconds < HELD:
-            yield Pause(_recommended(now, until))
+        last = now
+        while listening and not last.is_final and (event := (yield from heard())) is not None:
+            clock.check()
+            now = yield from _after(link, last, event)
+            if _shown(now) != _shown(last):
+                yield Item(now)
+            last = now
+        if not last.is_final:
+            clock.check()
+            yield Pause(AGAIN)
+
+
+def _after(link: Link, last: JobStatus, event: ServerEvent) -> Plan[JobStatus]:
+    """Where a job is after an event about it. Moves are told from the beginning; those that are known already change nothing."""
+    if event.kind == "progress" and event.data and last.status == RUNNING:
+        return _with_progress(last, event.data)
+    if event.kind == "move" and event.data and _is_news(event.data, last.updated_at, is_final=last.is_final):
+        return (yield from get(link, last.job_id))
+    return last
+
+
+def _is_news(move: Json, updated_at: int, *, is_final: bool) -> bool:
+    return bool(move["at"] > updated_at) or (move["after"] in FINAL and not is_final)
+
+
+def _with_progress(last: JobStatus, told: Json) -> JobStatus:
+    details = last.details.model_copy(
+        update={
+            "current_stage": told.get("currentStage", last.details.current_stage),
+            "sub_progress": told.get("subProgress"),
+            "diagnostics": [*last.details.diagnostics, *told.get("diagnostics", [])][-LINES:],
+        }
+    )
+    return last.model_copy(
+        update={"progress": told.get("progress", last.progress), "message": told.get("message", last.message), "details": details}
+    )
 
 
 def wait(link: Link, job_id: str, *, timeout: float | None = None) -> Plan[JobStatus]:
-    """The final status of the job, whatever it is. Raises `NotFound`, and `WaitedTooLong` after `timeout` seconds."""
-    last = yield from last_of(follow(link, job_id, timeout=timeout))
-    if last is None:
-        raise UnexpectedAnswer(f"nothing was said about job {job_id}")
-    return last
+    """The final status of the job, whatever it is. Raises `NotFound`, and `WaitedTooLong` after `timeout` seconds.
+
+    Looks are long polls; from a server that answers at once, the next waits as long as that recommends.
+    """
+    clock = _Clock(f"job {job_id}", timeout)
+    while True:
+        hold = int(min(HOLD, clock.left()))
+        answer = yield from accepted(link, replace(get_of(path_of(job_id), {"wait": hold, "until": "end"}), hold=float(hold)))
+        now = read(answer, JobStatus)
+        if now.is_final:
+            return now
+        clock.check()
+        if answer.seconds < HELD:
+            asked = now.polling_recommendation
+            yield Pause(min(clock.left(), (asked.interval if asked else DEFAULT_MS) / 1000))
 
 
 def result(link: Link, job_id: str, *, timeout: float | None = None) -> Plan[Result]:
@@ -71,24 +116,56 @@ def run(
 
 
 def batch(link: Link, name: str, *, timeout: float | None = None) -> Stream[JobSummary]:
-    """The jobs of a batch, each again whenever it changed; ends when all are final, at once for a batch without jobs.
+    """The jobs of a batch, each again whenever it changed; ends when all are final.
 
-    Raises `WaitedTooLong` after `timeout` seconds.
+    Raises `NotFound`, and `WaitedTooLong` after `timeout` seconds.
     """
-    until = None if timeout is None else time.monotonic() + timeout
-    seen: dict[str, JobSummary] = {}
-    pause = BATCH_EVERY
+    clock = _Clock(f"batch {name}", timeout)
+    known: dict[str, JobSummary] = {}
     while True:
-        found = yield from _whole(link, name)
-        news = [job for job in found if seen.get(job.id) != job]
-        for job in reversed(news):
-            yield Item(job)
-        seen |= {job.id: job for job in news}
-        if all(job.is_final for job in found):
-            return
-        _check(f"batch {name}", until, timeout)
-        pause = BATCH_EVERY if news else min(pause * 1.5, BATCH_AT_MOST)
-        yield Pause(pause)
+        # As with one job: first the stream, then the look.
+        listening = yield from listen(link, f"/batches/{quote(name, safe='')}/stream", within=clock.tick())
+        stale = True
+        while True:
+            if stale:
+                news = [job for job in reversed((yield from _whole(link, name))) if known.get(job.id) != job]
+                stale = False
+            else:
+                event = (yield from heard()) if listening else None
+                if event is None:
+                    break
+                clock.check()
+                news, stale = _told_of(known, event), _is_stale(known, event)
+            for job in news:
+                known[job.id] = job
+                yield Item(job)
+            if stale:
+                # Moves come in swarms: one look tells them all.
+                yield Pause(GATHER)
+            elif all(job.is_final for job in known.values()):
+                return
+        clock.check()
+        yield Pause(AGAIN)
+
+
+def _told_of(known: Mapping[str, JobSummary], event: ServerEvent) -> list[JobSummary]:
+    """The job that an event tells the progress of."""
+    job = known.get(event.data["jobId"]) if event.kind == "progress" and event.data else None
+    if job is None or job.status != RUNNING:
+        return []
+    told = {
+        "progress_percentage": event.data.get("progress", job.progress_percentage),
+        "progress_message": event.data.get("message", job.progress_message),
+    }
+    return [job.model_copy(update=told)]
+
+
+def _is_stale(known: Mapping[str, JobSummary], event: ServerEvent) -> bool:
+    """Whether a move tells that what is known of the batch is not all."""
+    if event.kind != "move" or not event.data:
+        return False
+    job = known.get(event.data["jobId"])
+    return job is None or _is_news(event.data, job.updated_at, is_final=job.is_final)
 
 
 def _whole(link: Link, name: str) -> Plan[list[JobSummary]]:
@@ -117,29 +194,26 @@ def failure(link: Link, status: JobStatus) -> Plan[JobFailed]:
     )
 
 
-def _check(what: str, until: float | None, timeout: float | None) -> None:
-    if until is not None and time.monotonic() >= until:
-        raise WaitedTooLong(what, timeout or 0)
+class _Clock:
+    """How long a caller is willing to wait."""
 
+    def __init__(self, what: str, timeout: float | None) -> None:
+        self._what, self._timeout = what, timeout
+        self._until = math.inf if timeout is None else time.monotonic() + timeout
 
-def _look(job_id: str, tag: str, *, hold: int) -> Call:
-    look = get_of(path_of(job_id), {"wait": hold} if hold else {})
-    return replace(look, headers={"If-None-Match": tag} if tag else {}, hold=float(hold))
+    def left(self) -> float:
+        return max(0.0, self._until - time.monotonic())
 
+    def tick(self) -> float | None:
+        """The seconds for which nothing but the stream needs to be looked at; None is for ever."""
+        return None if self._timeout is None else max(1.0, min(TICK, self.left()))
 
-def _hold(last: JobStatus | None, until: float | None) -> int:
-    """The first look is answered at once."""
-    if last is None:
-        return 0
-    return HOLD if until is None else max(0, min(HOLD, int(until - time.monotonic())))
+    def check(self) -> None:
+        """Raises `WaitedTooLong`."""
+        if self._timeout is not None and not self.left():
+            raise WaitedTooLong(self._what, self._timeout)
 
 
 def _shown(status: JobStatus) -> JobStatus:
     """What of a status is about the job, and not about the looking."""
-    return status.model_copy(update={"timestamp": 0, "polling_recommendation": None})
-
-
-def _recommended(status: JobStatus, until: float | None) -> float:
-    asked = status.polling_recommendation
-    seconds = (asked.interval if asked else DEFAULT_MS) / 1000
-    return seconds if until is None else max(0.0, min(seconds, until - time.monotonic()))
+    return status.model_copy(update={"timestamp": 0, "updated_at": 0, "polling_recommendation": None})

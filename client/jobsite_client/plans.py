@@ -19,7 +19,10 @@ P = ParamSpec("P")
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One request. `repeatable`: sending it twice has the effect of sending it once. `hold`: seconds the server may keep it."""
+    """One request. `repeatable`: sending it twice has the effect of sending it once. `hold`: seconds the server may keep it.
+
+    With `stream` only the head is waited for; the body is then read by `NextLine`, each within the time-out of the call.
+    """
 
     method: str
     path: str
@@ -28,6 +31,7 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = True
     hold: float = 0.0
+    stream: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,37 +58,34 @@ class Pause:
 
 
 @dataclass(frozen=True)
+class NextLine:
+    """Wait for a line of the stream that was opened last."""
+
+
+@dataclass(frozen=True)
+class Line:
+    text: str
+
+
+@dataclass(frozen=True)
 class Item(Generic[T]):
     """A value that a stream gives to whoever iterates over it."""
 
     value: T
 
 
-Reply: TypeAlias = Answer | Unanswered | None
-Plan: TypeAlias = Generator[Call | Pause, Reply, T]
-Stream: TypeAlias = Generator[Call | Pause | Item[T], Reply, None]
+Step: TypeAlias = Call | Pause | NextLine
+# A line that does not come is None: the stream is over.
+Reply: TypeAlias = Answer | Unanswered | Line | None
+Plan: TypeAlias = Generator[Step, Reply, T]
+Stream: TypeAlias = Generator[Step | Item[T], Reply, None]
 
 
 def send(call: Call) -> Plan[Answer | Unanswered]:
     reply = yield call
-    if reply is None:
+    if not isinstance(reply, Answer | Unanswered):
         raise TypeError("the driver did not answer a call")
     return reply
-
-
-def last_of(stream: Stream[T]) -> Plan[T | None]:
-    """Run a stream to its end, for its last value."""
-    last: T | None = None
-    reply: Reply = None
-    while True:
-        try:
-            step = stream.send(reply)
-        except StopIteration:
-            return last
-        if isinstance(step, Item):
-            last, reply = step.value, None
-        else:
-            reply = yield step
 
 
 class Blocking(Protocol):

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import threading
 import time
 import uuid
 from contextlib import asynccontextmanager
@@ -104,6 +105,33 @@ async def test_following_gives_progress_that_grows_and_ends_with_the_end(door, k
         assert seen[-1].status == "completed"
         assert seen[-1].polling_recommendation is None
         assert any(s.details.current_stage == "waiting" for s in seen)
+
+
+@pytest.mark.asyncio
+async def test_progress_is_pushed_and_not_fetched(door, kind, until):
+    """Ten reports a second are seen, where polling would see one in two seconds; and each status brings its new lines."""
+    async with opened(kind, door.url, door.token) as client:
+        job = await client.submit("door.until", {"path": str(until)})
+        ticks = []
+        async for status in client.follow(job.job_id, timeout=60):
+            if status.status == "running" and status.message:
+                ticks.append((time.monotonic(), status.message))
+            if len(ticks) >= 10:
+                until.touch()
+        assert status.details.diagnostics == ["seen"]
+    assert len({message for _, message in ticks[:10]}) == 10
+    assert ticks[9][0] - ticks[0][0] < 10
+
+
+@pytest.mark.asyncio
+async def test_waiting_is_woken_by_the_end_and_not_by_the_clock(door, kind, until):
+    async with opened(kind, door.url, door.token) as client:
+        job = await client.submit("door.until", {"path": str(until)})
+        door.until_running(job.job_id)
+        threading.Timer(1.0, until.touch).start()
+        assert (await client.wait(job.job_id, timeout=60)).status == "completed"
+        finished = (await client.full(job.job_id)).finished_at
+        assert time.time() * 1000 - finished < 1500
 
 
 @pytest.mark.asyncio

@@ -186,7 +186,7 @@ def test_params_are_read_as_the_schema_says(run, door, tmp_path):
         (["submit", "door.echo", "--params", "[1]"], 2, "must be a JSON object"),
         (["watch"], 2, "a job or --batch"),
         (["show", "door.echo-unknown"], 3, "there is no job"),
-        (["watch", "--batch", "no-such-batch"], 3, "no jobs in a batch"),
+        (["watch", "--batch", "no-such-batch"], 3, "no-such-batch"),
         (["tools", "nope"], 3, "no tool 'nope'"),
         (["--token", "jst_wrong", "list"], 4, "JOBSITE_TOKEN"),
         (["submit", "door.echo", "txt=1"], 6, "txt"),

@@ -11,7 +11,6 @@ from jobsite_client.cli.bars import followed
 from jobsite_client.cli.endings import Exit
 from jobsite_client.cli.screen import Session
 from jobsite_client.client import Client
-from jobsite_client.errors import NotFound
 from jobsite_client.shapes import COMPLETED
 
 
@@ -38,8 +37,6 @@ def whole_batch(session: Session, client: Client, name: str, *, timeout: float |
             ends[job.id] = job.status
             if as_json and job.is_final:
                 session.json(job)
-    if not ends:
-        raise NotFound(status=404, code="not-found", title="", detail=f"there are no jobs in a batch {name!r}")
     completed = sum(status == COMPLETED for status in ends.values())
     session.say(f"{completed} of {len(ends)} completed")
     if completed < len(ends):
