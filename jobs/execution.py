@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
-import orjson
 from django.conf import settings
 from django.utils import timezone
 from pydantic import BaseModel
@@ -28,19 +27,18 @@ from jobs.failpoints import failpoint
 from jobs.failures import Failure, place_of
 from jobs.lifecycle import End, Next, Running, Usage
 from jobs.masking import secret_for_now
-from jobs.payloads import Json, clean_text, shown, storable
+from jobs.payloads import Json, clean_text, shown
 from jobs.pulse import WAKE_SIGNAL, Pulse, going_down, signalled, takes_more
 from jobs.questions import InputNeeded
 from jobs.resources import end_descendants, has_children
+from jobs.results import CHANGED, call_result
 from jobs.retry import Retry, decide
-from jobs.run_context import RunContext
+from jobs.run_context import RunContext, known
 
 log = logging.getLogger(__name__)
 
 # How long a child waits for its next attempt before it leaves; seconds. Less than a connection's time-out.
 LINGER = 0.2
-MAX_RESULT = 8 * 1024 * 1024
-MAX_RESULT_TEXT = 4000
 MAX_TRACEBACK = 20_000
 
 _pulse = Pulse()
@@ -107,7 +105,8 @@ def run(running: Running, bundle: Bundle) -> End | None:
     context = RunContext(running, _pulse.wake)
     _pulse.watch(context, bundle, _ended_by_force)
     try:
-        outcome = _call(context)
+        with known(context):
+            outcome = _call(context)
     finally:
         _pulse.release()
         _end_what_was_left()
@@ -262,15 +261,7 @@ def _result_of(tool: tools.Tool, value: Any, context: RunContext) -> Json:
         value = value.model_dump(mode="json", by_alias=True)
     elif tool.result is not None:
         value = tool.result.dump_python(value, mode="json", warnings=False, fallback=shown)
-    if isinstance(value, dict) and isinstance(value.get("content"), list) and "isError" in value:
-        result, changed = storable(value, max_bytes=MAX_RESULT)
-        if not changed:
-            return result | {"isError": bool(value["isError"])}
-    structured, changed = storable(value, max_bytes=MAX_RESULT)
+    result, changed = call_result(value)
     if changed:
-        context.diagnostic("the result was changed so that it could be stored: see its text for what is left of it")
-    if structured is not None and not isinstance(structured, dict):
-        structured = {"result": structured}
-    text = "done" if structured is None else clean_text(orjson.dumps(structured).decode(), MAX_RESULT_TEXT)
-    result = {"isError": False, "content": [{"type": "text", "text": text}]}
-    return result if structured is None else result | {"structuredContent": structured}
+        context.diagnostic(CHANGED)
+    return result

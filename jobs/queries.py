@@ -74,6 +74,13 @@ def events_of(job_id: str) -> list[Event]:
     return list(Event.objects.filter(job=job_id).order_by("id"))
 
 
+def current_attempt(job_id: str) -> int | None:
+    """The id of the attempt that a job has now."""
+    if "\x00" in job_id:
+        return None
+    return Job.objects.filter(pk=job_id).values_list("current_attempt_id", flat=True).first()
+
+
 def attempts_of(job_id: str) -> list[Attempt]:
     return list(Attempt.objects.filter(job=job_id).order_by("number"))
 

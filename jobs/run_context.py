@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -75,6 +77,26 @@ class RunContext:
             self.dirty = True
             self._wake.set()
 
+    def update(
+        self,
+        percent: float | None = None,
+        message: str | None = None,
+        stage: str | None = None,
+        sub_progress: float | None = None,
+        diagnostics: Iterable[str] = (),
+        metadata: Mapping[str, Json] | None = None,
+    ) -> bool:
+        """As `progress`, from any thread of the process: what is None stays. False: the job was told to stop."""
+        if self.told_to_stop is not None:
+            return False
+        for line in diagnostics:
+            self.diagnostic(line)
+        if metadata:
+            self.metadata(**metadata)
+        now = self._percent if percent is None else percent
+        self.progress(now, message, stage=stage, sub_progress=self._sub if sub_progress is None else sub_progress)
+        return True
+
     def diagnostic(self, text: str) -> None:
         with self._line_lock:
             self._lines.append(clean_text(str(text), MAX_LINE))
@@ -127,10 +149,10 @@ class RunContext:
     def news(self, lines: list[str]) -> Beat:
         """The latest values, storable."""
         return Beat(
-            progress=_percent(self._percent),
+            progress=percent(self._percent),
             message=clean_text(str(self._message), MAX_LINE),
             stage=clean_text(str(self._stage), 200),
-            sub_progress=None if self._sub is None else _percent(self._sub),
+            sub_progress=None if self._sub is None else percent(self._sub),
             tick=self.tick,
             diagnostics=lines,
             metadata=self._metadata,
@@ -154,7 +176,26 @@ class RunContext:
         return orjson.dumps([delta])
 
 
-def _percent(value: float) -> float:
+# What runs in this very process, by the id of its job.
+_here: dict[str, RunContext] = {}
+
+
+def here(job_id: str) -> RunContext | None:
+    """The context of a job that this process runs now."""
+    return _here.get(job_id)
+
+
+@contextmanager
+def known(context: RunContext) -> Iterator[None]:
+    """While inside, `here` finds it."""
+    _here[context.id] = context
+    try:
+        yield
+    finally:
+        _here.pop(context.id, None)
+
+
+def percent(value: float) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):

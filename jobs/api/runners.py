@@ -15,11 +15,11 @@ from jobs.api.following import Hold, Topic
 from jobs.api.requests import DAY_MS, JobId, Label, Sent, Whole, refuse_unknown
 from jobs.api.wire import WIRE
 from jobs.errors import Category, NotFound, Problem, UnknownTool
-from jobs.execution import MAX_RESULT
 from jobs.external import Report
 from jobs.failures import Failure
 from jobs.lifecycle import Running, Usage
 from jobs.payloads import clean_text, storable
+from jobs.results import MAX_RESULT
 from jobs.schemas import JobStatusMessage, Millis, Shape
 from jobs.tools import EXTERNAL
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from celery import shared_task
 from celery.exceptions import Ignore, Reject
 from jobs.celery_functions import celery_tool
+from jobs.manager import job_manager
 from jobs.retry import Retry
 
 @shared_task
@@ -53,6 +54,8 @@ def ignore() -> None:
 def slow(job) -> str:
     """Report progress."""
     job.progress(50, "half way", stage="work")
+    # As tools of old do it, which know the job by its id alone.
+    assert job_manager.update_job_progress(job.id, 70, "on the way", diagnostics=["a line"])
     return job.id
 
 soon = Retry(max=2, first=0.01, cap=0.01)
@@ -92,7 +95,8 @@ lifecycle.submit_many([lifecycle.Submission(tool=t, params=p, id=t) for t, p in 
     assert found["old.reject"] == ["failed", 0, None]
     assert found["old.ignore"] == ["completed", 0, None]
     assert found["old.slow"] == ["completed", 0, "old.slow"]
-    assert stack.one("SELECT message FROM jobs_job WHERE id = 'old.slow'") == "half way"
+    told = stack.query("SELECT message, stage, diagnostics FROM jobs_job WHERE id = 'old.slow'")
+    assert told == [("on the way", "work", ["a line"])]
     assert "no use" in str(stack.one("SELECT reason FROM jobs_job WHERE id = 'old.reject'"))
 
 
