@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 from urllib.parse import quote
 
-from jobsite_client.link import Link, ask
+from jobsite_client.link import Link, accepted, ask
 from jobsite_client.plans import Call, Item, Plan, Stream
 from jobsite_client.shapes import (
     Group,
@@ -18,10 +18,12 @@ from jobsite_client.shapes import (
     JobSummary,
     Json,
     Kin,
+    MadeToken,
     Metrics,
     QueueStatus,
     Shape,
     Statistics,
+    Token,
     Tool,
     WhyWaiting,
     Workers,
@@ -46,6 +48,10 @@ class _Diagnostics(Shape):
 
 class _Moved(Shape):
     moved: int
+
+
+class _Tokens(Shape):
+    tokens: list[Token]
 
 
 class _Waiting(Shape):
@@ -217,3 +223,29 @@ def queue(link: Link) -> Plan[QueueStatus]:
 def statistics(link: Link) -> Plan[Statistics]:
     """Totals and averages over the jobs that are kept."""
     return (yield from ask(link, get_of("/stats"), Statistics))
+
+
+# --- tokens ----------------------------------------------------------------------------------------------------------
+def tokens(link: Link) -> Plan[list[Token]]:
+    """Every token by name. Needs the scope `admin`, as the other two."""
+    return (yield from ask(link, get_of("/tokens"), _Tokens)).tokens
+
+
+def create_token(
+    link: Link,
+    name: str,
+    *,
+    scopes: Sequence[str] = (),
+    tools: Sequence[str] = (),
+    projects: Sequence[str] = (),
+    expires_in_days: float | None = None,
+) -> Plan[MadeToken]:
+    """Make a token; with `tools` or `projects` it sees and moves jobs of these only. Raises `Refused`."""
+    wanted = {"name": name, "scopes": scopes, "tools": tools, "projects": projects, "expiresInDays": expires_in_days}
+    body = {key: value if isinstance(value, str | float | int) else list(value) for key, value in wanted.items() if value}
+    return (yield from ask(link, Call(method="POST", path="/tokens", body=body, repeatable=False), MadeToken))
+
+
+def revoke_token(link: Link, name: str) -> Plan[None]:
+    """From now on the token is refused. Raises `NotFound`."""
+    yield from accepted(link, Call(method="DELETE", path=f"/tokens/{quote(name, safe='')}"))

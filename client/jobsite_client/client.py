@@ -70,6 +70,10 @@ class Operations:
     queue = operation(asking.queue)
     statistics = operation(asking.statistics)
 
+    tokens = operation(asking.tokens)
+    create_token = operation(asking.create_token)
+    revoke_token = operation(asking.revoke_token)
+
     def __init__(self, url: str | None = None, token: str | None = None, *, backoff: Backoff | None = None) -> None:
         self.url = (url or os.environ.get("JOBSITE_URL") or DEFAULT_URL).rstrip("/")
         self.backoff = backoff or Backoff()

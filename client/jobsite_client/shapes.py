@@ -272,6 +272,26 @@ class Workers(Shape):
     dispatcher: bool
 
 
+class Token(Shape):
+    """`prefix` tells it from others. Without `tools` or `projects` it sees all of them."""
+
+    name: str
+    prefix: str
+    scopes: list[str]
+    tools: list[str] | None = None
+    projects: list[str] | None = None
+    created_at: int
+    expires_at: int | None = None
+    last_used_at: int | None = None
+    revoked_at: int | None = None
+
+
+class MadeToken(Token):
+    """`secret` is the token itself; it is shown this once."""
+
+    secret: str
+
+
 class Tool(Shape):
     """A kind of work; `params` and `result` are JSON Schemas. An `external` tool is run by programs outside."""
 

@@ -10,7 +10,7 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
 
-from jobs.api import door, groups, history, jobs, overview, problems, questions, queue, runners, steering, streams, tools
+from jobs.api import door, groups, history, jobs, overview, problems, questions, queue, runners, steering, streams, tokens, tools
 from jobs.api.bodies import OrjsonRenderer, StrictParser
 from jobs.api.wire import describe_problems
 
@@ -46,6 +46,7 @@ api.add_router("/batches", groups.routes("batch", "Batch"))
 api.add_router("/projects", groups.routes("project", "Project"))
 api.add_router("/queue", queue.router)
 api.add_router("/tools", tools.router)
+api.add_router("/tokens", tokens.router)
 api.add_router("", overview.router)
 for kind in (Exception, Http404, HttpError, ValidationError):
     api.add_exception_handler(kind, problems.answer)

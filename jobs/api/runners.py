@@ -247,7 +247,7 @@ def failure(request: ApiRequest, attempt: Token, wanted: Fault) -> JobStatusMess
     return _told(external.fail(run, told, wanted.usage(), actor=request.caller.name, retry_after=after).pk)
 
 
-@router.post("/attempts/{attempt}/release", response=JobStatusMessage, auth=REPORT, operation_id="releaseJob", **WIRE)
+@router.post("/attempts/{attempt}/release", response=JobStatusMessage, auth=REPORT, operation_id="releaseAttempt", **WIRE)
 def release(request: ApiRequest, attempt: Token, wanted: End | None = None) -> JobStatusMessage:
     """Give the job back: it is pending again at once, and no retry is spent."""
     usage = (wanted or End()).usage()

@@ -266,6 +266,19 @@ def test_why_cancel_and_retry(run, door, until):
     run("cancel", job_id)
 
 
+def test_a_token_is_made_used_listed_and_revoked(run, door):
+    name = f"robot-{uuid.uuid4()}"
+    secret = run("token", "create", name, "--scope", "jobs:read", "--tool", "door.echo", "--expires-days", "1").stdout.strip()
+    assert secret.startswith("jst_")
+    assert [tool["name"] for tool in json.loads(run("--token", secret, "tools", "--json").stdout)["tools"]] == ["door.echo"]
+    assert run("--token", secret, "token", "list").returncode == 4
+    assert re.search(rf"{name} +{secret[:8]}… +until .* jobs:read +tool=door.echo", run("token", "list").stdout)
+    assert run("token", "create", name).returncode == 6, "names are never used twice"
+    assert run("token", "revoke", name).returncode == 0
+    assert run("--token", secret, "tools").returncode == 4
+    assert run("token", "revoke", "nobody").returncode == 3
+
+
 def test_logs_follow_gives_every_line_once(run, door):
     job_id = submitted(run, "door.lines", "count=250")
     done = run("logs", "-f", job_id)

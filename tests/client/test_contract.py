@@ -39,6 +39,8 @@ PAIRS = {
     shapes.Worker: "WorkerShape",
     shapes.Workers: "WorkerList",
     shapes.Kin: "Kin",
+    shapes.Token: "Token",
+    shapes.MadeToken: "MadeToken",
 }
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobsite_client.cli import following, logs, params, tables, top
+from jobsite_client.cli import following, logs, params, tables, tokens, top
 from jobsite_client.cli.options import JobId, JobOrNone, Json, Reason, Timeout, ToolName, session_of
 from jobsite_client.cli.screen import Session
 from jobsite_client.client import Client
@@ -24,6 +24,9 @@ app = typer.Typer(
     epilog="Exit codes: 0 well, 1 the job failed, 2 usage, 3 not found, 4 not authorised, 5 unreachable, 6 refused,"
     " 7 still running after --timeout, 8 the server failed, 130 Ctrl-C.",
 )
+
+
+app.add_typer(tokens.app, name="token")
 
 
 class _Tools(Shape):

@@ -46,7 +46,10 @@ _CODES: list[tuple[type[JobsiteError], Exit]] = [
     (Refused, Exit.REFUSED),
 ]
 _ADVICE: list[tuple[type[JobsiteError], str]] = [
-    (Unauthorised, "Give a token with --token or in JOBSITE_TOKEN; `manage.py token create --name me` on the server makes one."),
+    (
+        Unauthorised,
+        "Give a token with --token or in JOBSITE_TOKEN. On the server, `manage.py token create --name me` makes one.",
+    ),
     (Unreachable, "Is it running? Give its address with --url or in JOBSITE_URL."),
 ]
 

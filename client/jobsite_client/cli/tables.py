@@ -12,7 +12,7 @@ from rich.text import Text
 
 from jobsite_client.cli.bars import STYLES
 from jobsite_client.cli.plain import one_line, plain
-from jobsite_client.shapes import RUNNING, Job, JobAttempt, JobEvent, JobSummary, Json, Tool, WhyWaiting
+from jobsite_client.shapes import RUNNING, Job, JobAttempt, JobEvent, JobSummary, Json, Token, Tool, WhyWaiting
 
 
 def span(ms: float) -> str:
@@ -144,6 +144,16 @@ def tools(found: Iterable[Tool]) -> Table:
 def _signature(tool: Tool) -> str:
     required = set(tool.params.get("required", []))
     return " ".join(name if name in required else f"[{name}]" for name in tool.params.get("properties", {}))
+
+
+def tokens(found: Iterable[Token]) -> Table:
+    table = _table("token", "begins", "state", "last used", "may", "sees")
+    for one in found:
+        state = "revoked" if one.revoked_at else f"until {at(one.expires_at)}" if one.expires_at else "valid"
+        sees = " ".join([*(f"tool={name}" for name in one.tools or ()), *(f"project={name}" for name in one.projects or ())])
+        row = (one.name, f"{one.prefix}…", state, ago(one.last_used_at) or "never", " ".join(one.scopes), sees or "all")
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    return table
 
 
 def tool(found: Tool) -> Table:
