@@ -135,37 +135,41 @@ def batch(link: Link, name: str, *, timeout: float | None = None) -> Stream[JobS
                 if event is None:
                     break
                 clock.check()
-                news, stale = _told_of(known, event), _is_stale(known, event)
+                news, stale = _told(known, event)
             for job in news:
                 known[job.id] = job
                 yield Item(job)
             if stale:
                 # Moves come in swarms: one look tells them all.
-                yield Pause(GATHER)
+                yield Pause(GATHER * (1 + len(known) / 100))
             elif all(job.is_final for job in known.values()):
                 return
         clock.check()
         yield Pause(AGAIN)
 
 
-def _told_of(known: Mapping[str, JobSummary], event: ServerEvent) -> list[JobSummary]:
-    """The job that an event tells the progress of."""
-    job = known.get(event.data["jobId"]) if event.kind == "progress" and event.data else None
-    if job is None or job.status != RUNNING:
-        return []
-    told = {
-        "progress_percentage": event.data.get("progress", job.progress_percentage),
-        "progress_message": event.data.get("message", job.progress_message),
-    }
-    return [job.model_copy(update=told)]
-
-
-def _is_stale(known: Mapping[str, JobSummary], event: ServerEvent) -> bool:
-    """Whether a move tells that what is known of the batch is not all."""
-    if event.kind != "move" or not event.data:
-        return False
+def _told(known: Mapping[str, JobSummary], event: ServerEvent) -> tuple[list[JobSummary], bool]:
+    """What an event tells by itself, and whether the batch has to be listed: for a job that is new, or has ended."""
+    if not event.data:
+        return [], False
     job = known.get(event.data["jobId"])
-    return job is None or _is_news(event.data, job.updated_at, is_final=job.is_final)
+    if job is None:
+        return [], event.kind == "move"
+    if event.kind == "progress" and job.status == RUNNING:
+        return [job.model_copy(update=_progress_of(event.data, job))], False
+    if event.kind != "move" or not _is_news(event.data, job.updated_at, is_final=job.is_final):
+        return [], False
+    if event.data["after"] in FINAL:
+        return [], True
+    moved = {"status": event.data["after"], "reason": event.data.get("reason"), "updated_at": event.data["at"]}
+    return [job.model_copy(update=moved)], False
+
+
+def _progress_of(told: Json, job: JobSummary) -> dict[str, Json]:
+    return {
+        "progress_percentage": told.get("progress", job.progress_percentage),
+        "progress_message": told.get("message", job.progress_message),
+    }
 
 
 def _whole(link: Link, name: str) -> Plan[list[JobSummary]]:

@@ -176,7 +176,7 @@ def show_logs(
     """The lines that a job wrote."""
     session = session_of(context)
     with session.client() as client, following.leaving_it(session, job):
-        for line in logs.follow(client, job) if follow else logs.lines(client, job):
+        for line in logs.follow(client, job) if follow else client.diagnostics(job):
             if as_json:
                 session.json(logs.Line(job_id=job, line=line))
             else:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 from jobsite_client.client import Client
-from jobsite_client.shapes import JobStatus, Shape
+from jobsite_client.shapes import Shape
 
-# A look carries this many lines, the newest; the whole job has more.
-LOOK = 100
+# Seconds between two looks. Lines are stored by the second; what is pushed before is not yet all that there is.
+EVERY = 1.0
 
 
 class Line(Shape):
@@ -16,28 +17,18 @@ class Line(Shape):
     line: str
 
 
-def lines(client: Client, job_id: str) -> list[str]:
-    """All that are kept."""
-    return client.diagnostics(job_id)
-
-
 def follow(client: Client, job_id: str) -> Iterator[str]:
-    """All lines, then each new one until the job is finished."""
+    """All lines that are kept, then each new one until the job is finished."""
     seen: list[str] = []
-    for status in client.follow(job_id):
-        fresh = _fresh(client, status, seen)
-        yield from fresh
-        seen = [*seen, *fresh][-1000:]
-
-
-def _fresh(client: Client, status: JobStatus, seen: Sequence[str]) -> list[str]:
-    now = status.details.diagnostics
-    overlap = _overlap(seen, now)
-    if len(now) == LOOK and not overlap:
-        # More were written since the last look than one carries.
-        now = lines(client, status.job_id)
-        overlap = _overlap(seen, now)
-    return now[overlap:]
+    while True:
+        # The status first: what was written before the end is among the lines that are read after it.
+        is_final = client.get(job_id).is_final
+        now = client.diagnostics(job_id)
+        yield from now[_overlap(seen, now) :]
+        if is_final:
+            return
+        seen = now
+        time.sleep(EVERY)
 
 
 def _overlap(seen: Sequence[str], now: Sequence[str]) -> int:
