@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import django
@@ -18,11 +19,15 @@ if __name__ == "__main__":
 
 from django.db import connection, models
 from django.db.backends.utils import CursorWrapper
+from django.db.models import Max
+from django.db.models.functions import Now
 
 from jobs import configuration, rollup
 from jobs.models import Attempt, Event, Job, JobMetrics, RollupMark, Worker
 
 CHUNK = 100_000
+# Days that are rolled up: what the week's charts are drawn from.
+COUNTED = 8
 # Of a thousand: completed, failed, cancelled; what is left is pending, and RUNNING of all run.
 COMPLETED, FAILED, CANCELLED = 930, 40, 10
 RUNNING = 40
@@ -63,6 +68,7 @@ _JOB = {
     "gate_since": "created",
     "reason": f"CASE status WHEN 'failed' THEN 'ValueError: row ' || i || ' has no column ' || i %% {MESSAGES} ELSE '' END",
     "attempt_count": "CASE WHEN tried THEN 1 ELSE 0 END",
+    "error_fingerprint": f"CASE status WHEN 'failed' THEN lpad((i %% {MESSAGES})::text, 16, '0') ELSE '' END",
     "operation": "operation",
     "priority": "priority",
     "rank": "(EXTRACT(EPOCH FROM created) * 1000000)::bigint",
@@ -226,8 +232,10 @@ def _workers() -> None:
 
 
 def _figures() -> None:
-    """By the code that always does it, in larger passes."""
+    """Of the last days, by the code that always does it, in larger passes. Older ones would take longer than all the rest."""
     newest = Event.objects.order_by("-id").values_list("id", flat=True)[0]
+    older = Event.objects.filter(at__lt=Now() - timedelta(days=COUNTED)).aggregate(last=Max("id"))["last"] or 0
+    RollupMark.objects.update_or_create(id=1, defaults={"counted": older, "fence": older})
     while not RollupMark.objects.filter(counted__gte=newest).exists():
         if not rollup.roll_up(most=100_000):
             time.sleep(0.05)

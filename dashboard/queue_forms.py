@@ -42,6 +42,7 @@ class ConfigForm(forms.Form):
             self.fields[f"weight_{priority}"] = _number(priority.label, whole=False)
         for operation in Operation:
             self.fields[f"timeout_{operation}"] = _number(f"{operation.label} (ms)", whole=True, required=False)
+        self.fields["operation_retries"] = forms.JSONField(label=_("Retries by operation (JSON)"), required=False)
 
     @staticmethod
     def first(config: QueueConfig) -> dict[str, Any]:
@@ -49,7 +50,7 @@ class ConfigForm(forms.Form):
         values: dict[str, Any] = {name: getattr(config, name) for name, _, _ in (*ROOM, *RETRIES, *TIMES)}
         values |= {f"weight_{name}": weight for name, weight in config.priority_weights.items()}
         values |= {f"timeout_{name}": ms for name, ms in config.operation_timeouts.items()}
-        return values | {"version": config.version}
+        return values | {"operation_retries": config.operation_retries, "version": config.version}
 
     def changes(self) -> dict[str, Any]:
         """The columns, as jobs.steering.configure takes them."""
@@ -58,7 +59,7 @@ class ConfigForm(forms.Form):
         columns["priority_weights"] = {str(p): given[f"weight_{p}"] for p in Priority}
         timeouts = {str(o): given[f"timeout_{o}"] for o in Operation}
         columns["operation_timeouts"] = {name: ms for name, ms in timeouts.items() if ms is not None}
-        return columns
+        return columns | {"operation_retries": given["operation_retries"] or {}}
 
     def refuse(self, error: Refused) -> None:
         """Put what was refused at its fields."""

@@ -18,7 +18,7 @@ from jobs.models import Rollup, RollupMark
 # Days for which minutes and hours are kept; days are kept for ever.
 KEPT = {"minute": 2, "hour": 40}
 # Events one pass counts at most: some tens of milliseconds.
-MOST = 4000
+MOST = 2000
 
 _MARK = """
 SELECT counted, fence, fence_xid <= pg_snapshot_xmin(pg_current_snapshot())::text::bigint

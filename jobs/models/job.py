@@ -239,7 +239,9 @@ class Attempt(models.Model):
             # admission.census: starts of the last minute
             models.Index("admitted_at", name="attempt_rated", condition=Q(rated=True)),
             # failure_groups.groups: failures of a span of time, by what they have in common
-            models.Index("error_fingerprint", "finished_at", name="attempt_failed_alike", condition=~Q(error_fingerprint="")),
+            models.Index(
+                "error_fingerprint", "finished_at", include=["id"], name="attempt_failed_alike", condition=~Q(error_fingerprint="")
+            ),
             # statistics.refused_writes
             models.Index("id", name="attempt_refused", condition=Q(refused_writes__gt=0)),
             # rescue.expired

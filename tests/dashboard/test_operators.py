@@ -176,10 +176,12 @@ def test_the_whole_configuration_is_changed_from_the_page_and_noted(client):
     given = form_of(client)
     assert len(given) >= 20
     given |= {"max_concurrent_jobs": "7", "weight_high": "3.5", "timeout_validation": "20000", "timeout_codemap": ""}
+    given |= {"operation_retries": '{"codemap": {"maxRetries": 1}}'}
     assert client.post("/queue/configuration/", given).status_code == 302
     row = QueueConfig.objects.get()
     assert (row.max_concurrent_jobs, row.priority_weights["high"], row.operation_timeouts["validation"]) == (7, 3.5, 20000)
     assert "codemap" not in row.operation_timeouts
+    assert row.operation_retries == {"codemap": {"maxRetries": 1}}
     assert AuditEntry.objects.get().action == "configure"
 
 
@@ -191,6 +193,8 @@ def test_the_whole_configuration_is_changed_from_the_page_and_noted(client):
         ("weight_low", "0", "more than 0"),
         ("max_delay_ms", "1", "Not less than the initial delay"),
         ("timeout_analysis", "0", "time-out"),
+        ("operation_retries", "{", "valid JSON"),
+        ("operation_retries", "[7]", "operations and their policies"),
     ],
 )
 def test_what_is_wrong_with_the_configuration_stands_at_its_field_and_nothing_is_changed(client, field, value, words):
@@ -200,7 +204,7 @@ def test_what_is_wrong_with_the_configuration_stands_at_its_field_and_nothing_is
     page = answer.content.decode()
     assert words in page
     assert 'aria-invalid="true"' in page
-    assert f'value="{value}"' in page
+    assert f'value="{value}"' in page or f">{value}</textarea>" in page
     assert QueueConfig.objects.get().version == 1
 
 
