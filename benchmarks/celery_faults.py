@@ -34,6 +34,7 @@ class Subject(Protocol):
     def kill_worker(self) -> None: ...
     def worker_pid(self) -> int: ...
     def send(self, prefix: str, count: int, seconds: float) -> None: ...
+    def armed(self, prefix: str) -> Callable[[], object]: ...  # ready to send one, at once when called
     def done(self) -> Counter[str]: ...
 
 
@@ -54,6 +55,9 @@ class Jobsite:
 
     def send(self, prefix: str, count: int, seconds: float) -> None:
         self._site.submit(count, prefix=prefix, params={"seconds": seconds})
+
+    def armed(self, prefix: str) -> Callable[[], object]:
+        return self._site.armed(prefix=prefix)
 
     def done(self) -> Counter[str]:
         rows = self._site.query(
@@ -106,6 +110,13 @@ class Celery:
         command = [str(PEERS), "-m", "benchmarks.peers", "note", prefix, str(count), str(seconds)]
         subprocess.run(command, cwd=ROOT, env=self._env, check=True, capture_output=True, timeout=120)
 
+    def armed(self, prefix: str) -> Callable[[], object]:
+        command = [str(PEERS), "-m", "benchmarks.peers", "armed", prefix]
+        sender = subprocess.Popen(command, cwd=ROOT, env=self._env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert sender.stdout is not None
+        sender.stdout.readline()
+        return lambda: sender.communicate(b"\n", timeout=30)
+
     def done(self) -> Counter[str]:
         return Counter(self._marks.read_text().split()) if self._marks.exists() else Counter()
 
@@ -114,10 +125,11 @@ class Celery:
 def idle_worker_killed(subject: Subject, prefix: str, rounds: int) -> int:
     """A message on its way to a worker that dies."""
     for number in range(rounds):
+        send = subject.armed(f"{prefix}{number}")
         group = [psutil.Process(subject.worker_pid()), *psutil.Process(subject.worker_pid()).children(recursive=True)]
         for process in group:
             process.suspend()
-        subject.send(f"{prefix}{number}", 1, 0)
+        send()
         time.sleep(1)
         subject.kill_worker()
         subject.start_worker()

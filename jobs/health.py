@@ -112,6 +112,9 @@ def _workers() -> Check:
             detail="no worker has given a sign of life lately",
             hint="Start one: `celery -A jobsite worker`, or `manage.py up` for everything.",
         )
+    if deaf := workers.deaf():
+        hint = "Start it anew: it beats, but takes no doorbell. Its log, and whether it reaches Redis, may say why."
+        return Check(name="workers", ok=False, detail=f"deaf: {', '.join(deaf[:10])}", hint=hint)
     now = timezone.now()
     told = ", ".join(f"{worker.name} ({worker.slots} slots, {_ago(worker.beat_at, now)})" for worker in alive[:10])
     return Check(name="workers", ok=True, detail=f"{len(alive)}: {told}")

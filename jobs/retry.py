@@ -85,4 +85,5 @@ def decide_lost(*, losses: int, jitter: float) -> Again | Quarantine:
     """What follows an attempt whose process vanished; `losses` counts those in a row before it. No retry is spent on it."""
     if losses + 1 >= MAX_LOSSES:
         return Quarantine(reason=f"lost {MAX_LOSSES} times in a row: its process ended without a word each time")
-    return Again(delay=AFTER_LOSS.delay(losses, jitter), spends_retry=False)
+    # The first loss is the machine's fault more often than the job's, which has waited for the end of its lease already.
+    return Again(delay=AFTER_LOSS.delay(losses, jitter) if losses else 0.0, spends_retry=False)

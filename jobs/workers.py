@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import psutil
+from django.conf import settings
 from django.db import connection
 from django.db.models.functions import Now
 
@@ -100,6 +101,25 @@ def lately() -> list[Worker]:
 
 def is_alive(worker: Worker, now: datetime) -> bool:
     return worker.stopped_at is None and now - worker.beat_at < ALIVE_FOR
+
+
+# A doorbell that was rung three times is heard by anybody who listens. External workers ask; they are not rung.
+_DEAF = """
+SELECT w.name FROM jobs_worker w
+WHERE w.stopped_at IS NULL AND w.draining_at IS NULL AND w.tools = '[]' AND w.beat_at > now() - make_interval(secs => %(alive)s)
+    AND w.slots > (SELECT count(*) FROM jobs_attempt r WHERE r.state = 'running' AND r.worker = w.name)
+    AND EXISTS (SELECT 1 FROM jobs_attempt a WHERE a.state = 'admitted' AND a.rings >= 3 AND w.queues @> to_jsonb(a.queue)
+        AND a.admitted_at < now() - make_interval(secs => %(patience)s))
+ORDER BY w.name
+"""
+
+
+def deaf() -> list[str]:
+    """Workers that say they are there and have processes free, but do not start what is rung again and again."""
+    patience = 3 * settings.JOBSITE_START_TIMEOUT
+    with connection.cursor() as cursor:
+        cursor.execute(_DEAF, {"alive": ALIVE_FOR.total_seconds(), "patience": patience})
+        return [name for (name,) in cursor.fetchall()]
 
 
 # Of whoever holds the lock and has asked the database nothing for a while: it hangs, or is cut off. Ending its connection is the

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peers migrate|worker|send N|note PREFIX N SECONDS`, for the peer named by BENCH_PEER."""
+"""`python -m benchmarks.peers migrate|worker|send N|note PREFIX N SECONDS|armed KEY`, for the peer named by BENCH_PEER."""
 
 import sys
 
@@ -17,3 +17,7 @@ match sys.argv[1:]:
     case ["note", prefix, number, seconds]:
         for place in range(int(number)):
             note.delay(f"{prefix}-{place}", float(seconds))
+    case ["armed", key]:
+        print("ready", flush=True)
+        sys.stdin.readline()
+        note.delay(f"{key}-0", 0.0)

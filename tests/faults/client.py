@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 
 import django
@@ -53,5 +54,9 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--rate", type=float, default=0.0)
     parser.add_argument("--wanted", type=json.loads, required=True)
+    parser.add_argument("--armed", action="store_true", help="wait for a line on standard input first")
     options = parser.parse_args()
+    if options.armed:
+        History.of_environment().note("armed")
+        sys.stdin.readline()
     submit_all(options.prefix, options.count, options.rate, options.wanted)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -77,17 +78,33 @@ class Site(Stack):
 
     def submitting(self, count: int, tool: str = "fault.work", rate: float = 0.0, prefix: str = "job", **wanted: Any) -> None:
         """The same, going on beside the test. `wanted`: as for a Submission; params apart are those of the tool."""
-        asked = json.dumps({"tool": tool, "params": wanted.pop("params", {}), **wanted})
-        command = ["-m", "tests.faults.client", "--prefix", prefix, "--count", str(count), "--rate", str(rate), "--wanted", asked]
-        env = self.env | {"DJANGO_SETTINGS_MODULE": "jobsite.settings"}
         before = self._answers()
-        with (self.logs / "client.log").open("ab") as log:
-            client = subprocess.Popen(
-                [sys.executable, *command], cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-        self._clients.append(client)
+        client = self._client(["--count", str(count), "--rate", str(rate), "--prefix", prefix], tool, wanted)
         wait_until("the client gets answers", lambda: self._answers() > before or client.poll())
         assert not client.poll(), self.log("client")[-3000:]
+
+    def armed(self, tool: str = "fault.work", prefix: str = "job", **wanted: Any) -> Callable[[], None]:
+        """A client that is ready to submit one job, and does so within milliseconds when this is called."""
+        before = self.history.count("armed")
+        client = self._client(["--count", "1", "--prefix", prefix, "--armed"], tool, wanted)
+        wait_until("the client is ready", lambda: self.history.count("armed") > before)
+
+        def fire() -> None:
+            assert client.stdin is not None
+            client.stdin.write(b"\n")
+            client.stdin.close()
+            self.await_clients()
+
+        return fire
+
+    def _client(self, options: list[str], tool: str, wanted: dict[str, Any]) -> subprocess.Popen[bytes]:
+        asked = json.dumps({"tool": tool, "params": wanted.pop("params", {}), **wanted})
+        command = [sys.executable, "-m", "tests.faults.client", *options, "--wanted", asked]
+        env = self.env | {"DJANGO_SETTINGS_MODULE": "jobsite.settings"}
+        stdin = subprocess.PIPE if "--armed" in options else subprocess.DEVNULL
+        with (self.logs / "client.log").open("ab") as log:
+            self._clients.append(subprocess.Popen(command, cwd=ROOT, env=env, stdin=stdin, stdout=log, stderr=log))
+        return self._clients[-1]
 
     def _answers(self) -> int:
         return len(self.history.entries("acknowledged", "unknown"))
