@@ -161,7 +161,7 @@ class Stack:
         try:
             with urllib.request.urlopen(f"{address or self.address}/healthz", timeout=5) as answer:  # noqa: S310  (our own address)
                 return bool(answer.status == 200)
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:
             return False
 
     def query(self, sql: str, *values: object) -> list[tuple[object, ...]]:

@@ -30,6 +30,7 @@ from jobs.tools import STANDARD, Tool, secret_names
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 MAX_DEPENDENCIES = 1000
+_LATER = datetime.max
 
 Choice = TypeVar("Choice", bound=TextChoices)
 
@@ -106,6 +107,8 @@ def prepare(wanted: Submission, limits: Limits) -> Job:
         fingerprint=_fingerprint(tool.name, params) if _is_deduplicated(wanted, tool) else "",
         metadata=mask(wanted.metadata),
         run_at=wanted.run_at,
+        # Set on submit; left out, an expression for the database's clock would be made and thrown away.
+        gate_since=_LATER,
     )
 
 

@@ -94,7 +94,8 @@ class JobFields(Sent):
     concurrency_key: Annotated[Label, Field(description="at most concurrencyLimit jobs of one key run at once")] = ""
     concurrency_limit: Annotated[Whole, Field(ge=1, le=1_000_000)] = 1
     deduplicate: Annotated[bool, Field(strict=True, description="an active job with the same params is returned")] | None = None
-    metadata: WantedMetadata = WantedMetadata()
+    # A default that is a model would be copied in depth for each of a thousand jobs.
+    metadata: Annotated[WantedMetadata, Field(default_factory=WantedMetadata)]
     run_at: Annotated[Whole, Field(ge=0, le=_LATEST_MS, description="not before; epoch milliseconds")] | None = None
     delay_ms: Annotated[Whole, Field(ge=0, le=365 * DAY_MS, description="not before so many milliseconds from now")] | None = None
 

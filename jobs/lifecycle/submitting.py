@@ -107,6 +107,8 @@ def _already_active(fingerprints: Sequence[str]) -> AlreadyActive:
 
 def _lock_parents(ids: set[str]) -> dict[str, str]:
     """id -> status of the parents that exist; locked, so that none of them finishes unseen before we commit."""
+    if not ids:
+        return {}
     rows = Job.objects.filter(id__in=[i for i in ids if ID.fullmatch(i)]).order_by("id").select_for_update(no_key=True)
     found = dict(rows.values_list("id", "status"))
     if found:
