@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import orjson
@@ -30,7 +30,7 @@ from jobs.tools import STANDARD, Tool, secret_names
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 MAX_DEPENDENCIES = 1000
-_LATER = datetime.max
+_LATER = datetime.max.replace(tzinfo=UTC)
 
 Choice = TypeVar("Choice", bound=TextChoices)
 
