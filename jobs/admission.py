@@ -26,6 +26,7 @@ class Outlook:
 
     unsettled: bool
     due: bool
+    late: bool
     ready: bool
     live: int  # attempts that hold a slot
     waiting: int  # of these, not started yet
@@ -38,6 +39,7 @@ class Outlook:
 _OUTLOOK = """
 SELECT EXISTS (SELECT 1 FROM jobs_job WHERE unsettled),
     EXISTS (SELECT 1 FROM jobs_job WHERE status = 'pending' AND gate = 'time' AND run_at <= now()),
+    EXISTS (SELECT 1 FROM jobs_job WHERE status = 'pending' AND expires_at <= now()),
     EXISTS (SELECT 1 FROM jobs_job
         WHERE status = 'pending' AND gate = 'open' AND current_attempt_id IS NULL AND kind = 'task'),
     COALESCE((SELECT xmin::text || ctid::text FROM jobs_queueconfig), ''), EXISTS (SELECT 1 FROM jobs_externaltool),
@@ -50,11 +52,12 @@ FROM jobs_attempt WHERE state IN ('admitted', 'running') AND queue <> 'standard'
 def outlook() -> Outlook:
     with connection.cursor() as cursor:
         cursor.execute(_OUTLOOK)
-        unsettled, due, ready, config, external, live, waiting, keyed, memory, cpu, disk = cursor.fetchone()
+        unsettled, due, late, ready, config, external, live, waiting, keyed, memory, cpu, disk = cursor.fetchone()
     used = Resources(memory_mb=memory, cpu_weight=cpu, disk_mb=disk)
     return Outlook(
         unsettled=unsettled,
         due=due,
+        late=late,
         ready=ready,
         live=live,
         waiting=waiting,

@@ -47,6 +47,7 @@ class Round:
 
     settled: int
     due: int
+    expired: int
     admitted: int
     rung: int
     waiting: int  # admitted, and not started when the round was over
@@ -55,16 +56,18 @@ class Round:
     @property
     def busy(self) -> bool:
         """Is there likely more to do at once?"""
-        return bool(self.settled or self.due or self.more)
+        return bool(self.settled or self.due or self.expired or self.more)
 
 
 def one_round() -> Round:
-    """Settle, open, admit, ring. A fixed number of queries, however many jobs wait."""
+    """Expire, settle, open, admit, ring. A fixed number of queries, however many jobs wait."""
     now = admission.outlook()
     if not now.config:
         configuration.row()
         now = admission.outlook()
-    settled = _settle() if now.unsettled else 0
+    # What is of no use any more goes first: it shall not be admitted, and what waits for it shall be told in this round.
+    expired = lifecycle.expire() if now.late else 0
+    settled = _settle() if now.unsettled or expired else 0
     if settled:
         failpoint("settle.after")
     due = lifecycle.open_due() if now.due else 0
@@ -76,7 +79,7 @@ def one_round() -> Round:
         failpoint("admit.after")
     rung = doorbell.ring((job.current_attempt_id or 0, job.queue, job.timeout_ms) for job in admitted)
     waiting = now.waiting + len(admitted)
-    return Round(settled=settled, due=due, admitted=len(admitted), rung=rung, waiting=waiting, more=more)
+    return Round(settled=settled, due=due, expired=expired, admitted=len(admitted), rung=rung, waiting=waiting, more=more)
 
 
 def _settle() -> int:

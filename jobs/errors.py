@@ -46,6 +46,10 @@ class TimedOut(Stopped):
     """The job has used up its time."""
 
 
+class OverMemory(Stopped):
+    """The job's processes hold more memory than it may."""
+
+
 class Superseded(Stopped):
     """This attempt is no longer the current one: whatever it does from now on will be refused."""
 

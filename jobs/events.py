@@ -72,12 +72,23 @@ def delta_of(job: Job) -> Delta:
     )
 
 
+# A message that is too long for one look of a listener would hold up all others.
+_AT_ONCE = 500
+
+
 def announce(deltas: Iterable[Delta], *, poke: bool = False) -> None:
     """After the commit: tell the live pages, and wake the dispatcher if `poke`. Losing this costs latency only."""
-    payload = orjson.dumps(list(deltas))
-
-    messages = [(redis_link.LIVE_CHANNEL, payload)] if payload != b"[]" else []
+    every = list(deltas)
+    parts = [every[first : first + _AT_ONCE] for first in range(0, len(every), _AT_ONCE)]
+    messages = [(redis_link.LIVE_CHANNEL, orjson.dumps(part)) for part in parts]
     if poke:
         messages.append((redis_link.POKE_CHANNEL, b"1"))
     if messages:
         transaction.on_commit(lambda: redis_link.publish_all(messages))
+
+
+def tell_to_stop(attempt_ids: list[int]) -> None:
+    """After the commit: let the processes that run these attempts look now, and not at their next beat only."""
+    if attempt_ids:
+        payload = orjson.dumps(attempt_ids)
+        transaction.on_commit(lambda: redis_link.publish_all([(redis_link.STOP_CHANNEL, payload)]))

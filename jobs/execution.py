@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from jobs import doorbell, lifecycle, sealing, tools, workers
 from jobs.bundle import MOST, Bundle, Habits
 from jobs.classification import classify, wanted_wait
-from jobs.errors import Cancelled, Category, Interrupted, Stopped, Superseded, TimedOut
+from jobs.errors import Cancelled, Category, Interrupted, OverMemory, Stopped, Superseded, TimedOut
 from jobs.failpoints import failpoint
 from jobs.failures import Failure, place_of
 from jobs.lifecycle import End, Next, Running, Usage
@@ -226,8 +226,10 @@ def _fail(context: RunContext, failure: Failure, retry_after: float | None) -> E
 def _stopped(context: RunContext, stop: Stopped) -> End | None:
     """The end of a run that was told to stop, whether it obeyed or was ended by force."""
     match stop:
-        case TimedOut():
-            failure = Failure(category=Category.TIMEOUT, error_class="TimedOut", message=str(stop), place=context.running.job.tool)
+        case TimedOut() | OverMemory():
+            category = Category.TIMEOUT if isinstance(stop, TimedOut) else Category.RESOURCE
+            place = context.running.job.tool
+            failure = Failure(category=category, error_class=type(stop).__name__, message=str(stop), place=place)
             return _fail(context, failure, None)
         case Interrupted():
             failpoint("interrupt.before")

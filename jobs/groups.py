@@ -14,7 +14,7 @@ from jobs.errors import IllegalMove, NotFound
 from jobs.models import Job
 from jobs.payloads import clean_text
 from jobs.sight import Sight
-from jobs.states import ACTIVE, FINAL, Status
+from jobs.states import FINAL, Status
 
 Kind = Literal["batch", "project"]
 
@@ -79,12 +79,11 @@ def progress(kind: Kind, name: str, sight: Sight) -> GroupProgress:
 
 
 def cancel(kind: Kind, name: str, sight: Sight, *, by: str, reason: str = "") -> int:
-    """Cancel every active job of the group; how many there were. Raises `NotFound`.
-
-    The newest first: so those that wait for others are cancelled too, and do not fail because these were.
-    """
-    rows = members(kind, name, sight).filter(status__in=ACTIVE).order_by("-created_at", "-id")
-    return _each(kind, name, sight, rows, lambda job: lifecycle.cancel(job, by=by, reason=reason))
+    """Cancel every active job of the group; how many there were. Raises `NotFound`."""
+    done = lifecycle.cancel_family(kind, clean_text(name, 100), by=by, reason=reason, sight=sight)
+    if not done.ended + done.asked:
+        progress(kind, name, sight)
+    return done.ended + done.asked
 
 
 def retry_failed(kind: Kind, name: str, sight: Sight, *, by: str) -> int:

@@ -17,8 +17,10 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from jobs import lifecycle, redis_link
 from jobs.bundle import Bundle
-from jobs.errors import Cancelled, Interrupted, Stopped, Superseded, TimedOut
+from jobs.ear import Ear
+from jobs.errors import Cancelled, Interrupted, OverMemory, Stopped, Superseded, TimedOut
 from jobs.failpoints import failpoint
+from jobs.memory import Guard
 from jobs.resources import end_descendants
 from jobs.run_context import RunContext
 
@@ -71,6 +73,7 @@ class Pulse:
         self._bundle: Bundle | None = None
         self._end: Callable[[RunContext, Bundle, Stopped], None] | None = None
         self._thread: threading.Thread | None = None
+        self._ear: Ear | None = None
         self._looks_at = math.inf
         self._reset(0.0)
 
@@ -101,6 +104,9 @@ class Pulse:
     def end(self) -> None:
         """End the thread and its connection; a later `watch` begins anew."""
         thread, self._thread = self._thread, None
+        if self._ear is not None:
+            self._ear.closing.set()
+            self._ear = None
         if thread is not None:
             self.wake.set()
             thread.join()
@@ -121,6 +127,13 @@ class Pulse:
             self.wake.clear()
         connection.close()
 
+    def hurry(self, attempt_ids: list[int]) -> None:
+        """These attempts were told to stop: if one of them runs here, its beat is due now."""
+        run = self._run
+        if run is not None and run.running.attempt_id in attempt_ids:
+            self._next_beat = 0.0
+            self.wake.set()
+
     def _due(self) -> bool:
         return time.monotonic() >= self._next_beat
 
@@ -133,15 +146,22 @@ class Pulse:
             self._report(run, now)
         if now >= self._next_beat:
             self._beat(run)
+        if run.guard is not None and now >= run.guard.next_look:
+            self._watch_memory(run, run.guard)
         self._watch_time(run, now)
         now = time.monotonic()
+        # A brief job is over before anybody could have told it to stop.
+        if self._ear is None and now - run.began >= OFTEN:
+            self._ear = Ear(self.hurry)
+            self._ear.start()
         return max(
             0.0,
             min(self._next_mark(run), now + OFTEN if bundle.is_overdue(math.inf) or now - run.began < OFTEN else math.inf) - now,
         )
 
     def _next_mark(self, run: RunContext) -> float:
-        return min(self._next_beat, self._end_at or self._next_beat, self._time_mark(run))
+        memory = run.guard.next_look if run.guard is not None else math.inf
+        return min(self._next_beat, self._end_at or self._next_beat, self._time_mark(run), memory)
 
     def _time_mark(self, run: RunContext) -> float:
         if run.told_to_stop:
@@ -181,13 +201,21 @@ class Pulse:
             run.running.job.cancel_reason = answer[1]
             self._stop(run, Cancelled(answer[1]))
 
+    def _watch_memory(self, run: RunContext, guard: Guard) -> None:
+        exceeded = guard.is_exceeded()
+        run.meter.note_memory(guard.used_mb)
+        if exceeded:
+            # By force at once: it may grow by gigabytes within a grace, and only the end of the process gives all of it back.
+            run.tell_to_stop(OverMemory(f"it held {guard.used_mb:.0f} MB, and may hold {guard.allowed_mb:g} MB"))
+            self._end_by_force(run, run.told_to_stop or OverMemory())
+
     def _watch_time(self, run: RunContext, now: float) -> None:
         seconds = run.deadline - run.began
         if not self._warned and now >= run.began + WARN_AT * seconds:
             self._warned = True
             run.diagnostic(f"80 % of the allowed {seconds:g} s are used")
         if now >= run.deadline and run.told_to_stop is None:
-            self._stop(run, TimedOut(f"not done within {seconds:g} s"))
+            self._stop(run, TimedOut(_late(run, seconds)))
             self._raise_in_tool(run)
         if going_down():
             self._leave_at = self._leave_at or now + settings.JOBSITE_GRACE
@@ -208,7 +236,7 @@ class Pulse:
 
     def _end_by_force(self, run: RunContext, stop: Stopped) -> None:
         """Children first, then the record, then ourselves: the slot is free only when nothing of the job runs."""
-        log.warning("%s did not stop within its grace: its process is ended", run.id)
+        log.warning("%s is ended with its process: %s", run.id, stop)
         end_descendants()
         try:
             if self._end is not None and self._bundle is not None:
@@ -216,3 +244,9 @@ class Pulse:
             connection.close()
         finally:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _late(run: RunContext, seconds: float) -> str:
+    if run.deadline == run.running.of_use_until:
+        return "it was not done when it was of no use any more (expiresAt)"
+    return f"not done within {seconds:g} s"

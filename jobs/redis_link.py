@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 LIVE_CHANNEL = f"{settings.REDIS_PREFIX}:live"
 POKE_CHANNEL = f"{settings.REDIS_PREFIX}:poke"
+# Ids of attempts whose jobs were cancelled while they run.
+STOP_CHANNEL = f"{settings.REDIS_PREFIX}:stop"
 # By itself the client tries again for seconds; a hint is not worth the wait.
 AT_ONCE = Retry(NoBackoff(), 0)
 

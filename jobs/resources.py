@@ -81,6 +81,10 @@ class Meter:
         if len(self.series) > MOST_SAMPLES:
             del self.series[1:-1:2]
 
+    def note_memory(self, used_mb: float) -> None:
+        """Seen between two samples."""
+        self.peak_memory_mb = max(self.peak_memory_mb, used_mb)
+
     def descendants(self) -> list[psutil.Process]:
         try:
             return self._own.children(recursive=True)

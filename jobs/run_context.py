@@ -15,6 +15,7 @@ from jobs import dependencies
 from jobs.errors import Stopped
 from jobs.events import Delta
 from jobs.lifecycle import Beat, Running
+from jobs.memory import Guard
 from jobs.payloads import Json, clean_text, storable
 from jobs.questions import InputNeeded, Question
 from jobs.resources import Meter
@@ -31,8 +32,9 @@ class RunContext:
     def __init__(self, running: Running, wake: threading.Event) -> None:
         self.running = running
         self.meter = Meter()
+        self.guard = Guard(running.job.memory_mb) if running.job.memory_mb else None
         self.began = time.monotonic()
-        self.deadline = self.began + running.job.timeout_ms / 1000
+        self.deadline = min(self.began + running.job.timeout_ms / 1000, running.of_use_until)
         self.told_to_stop: Stopped | None = None
         self.in_tool = False
         self.tick = 0

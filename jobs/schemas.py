@@ -113,6 +113,7 @@ class TaskJob(JobSummary):
     access_count: int = 0
     estimated_duration: int | None = None
     timeout_ms: int
+    expires_at: Annotated[Millis | None, Field(description="of no use after this")] = None
     resource_requirements: ResourceRequirements
     dependencies: list[str]
     metadata: dict[str, Any]
@@ -295,6 +296,7 @@ def task_job(job: Job, dependencies: Iterable[str]) -> TaskJob:
         access_count=job.looks,
         estimated_duration=job.estimated_ms,
         timeout_ms=job.timeout_ms,
+        expires_at=millis(job.expires_at),
         resource_requirements=ResourceRequirements(memory_mb=job.memory_mb, cpu_weight=job.cpu_weight, disk_space_mb=job.disk_mb),
         dependencies=list(dependencies),
         metadata=job.metadata

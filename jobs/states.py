@@ -67,6 +67,8 @@ JOB_MOVES: dict[str, dict[Status | None, frozenset[Status]]] = {
     "pause": {Status.PENDING: frozenset({Status.PENDING})},
     "resume": {Status.PENDING: frozenset({Status.PENDING})},
     "reprioritise": {Status.PENDING: frozenset({Status.PENDING})},
+    "expire": {Status.PENDING: frozenset({Status.FAILED})},
+    "depend": {Status.PENDING: frozenset({Status.PENDING})},
     "cancel_requested": {Status.RUNNING: frozenset({Status.RUNNING})},
     "cancel": {Status.PENDING: frozenset({Status.CANCELLED}), Status.RUNNING: frozenset({Status.CANCELLED})},
     "retry": {Status.FAILED: frozenset({Status.PENDING}), Status.CANCELLED: frozenset({Status.PENDING})},

@@ -57,6 +57,7 @@ class Submission:
     concurrency_limit: int = 1
     metadata: dict[str, Json] = field(default_factory=dict)
     run_at: datetime | None = None
+    expires_at: datetime | None = None
     deduplicate: bool | None = None
     # Run and reported by the tool itself, not scheduled by us.
     standard: bool = False
@@ -107,6 +108,7 @@ def prepare(wanted: Submission, limits: Limits) -> Job:
         fingerprint=_fingerprint(tool.name, params) if _is_deduplicated(wanted, tool) else "",
         metadata=mask(wanted.metadata),
         run_at=wanted.run_at,
+        expires_at=wanted.expires_at,
         # Set on submit; left out, an expression for the database's clock would be made and thrown away.
         gate_since=_LATER,
     )
@@ -215,8 +217,12 @@ def _check_numbers(wanted: Submission, needs: Resources) -> None:
     for name, value, least, most in bounds:
         if value is not None and not least <= value <= most:
             raise _invalid(f"{name} must be from {least:g} to {most:g}", name)
-    if len(wanted.depends_on) > MAX_DEPENDENCIES:
-        raise _invalid(f"at most {MAX_DEPENDENCIES} dependencies are allowed", "dependencies")
+    refuse_too_many_dependencies(len(wanted.depends_on), "dependencies")
+
+
+def refuse_too_many_dependencies(number: int, name: str) -> None:
+    if number > MAX_DEPENDENCIES:
+        raise _invalid(f"at most {MAX_DEPENDENCIES} dependencies are allowed", name)
 
 
 def _in_ms(seconds: float | None) -> float | None:

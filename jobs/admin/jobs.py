@@ -39,7 +39,7 @@ class JobAdmin(ReadOnly):
     search_fields = ("id__startswith",)
     search_help_text = "The beginning of an id"
     ordering = ("-created_at", "-id")
-    actions = ("cancel_jobs", "retry_jobs")
+    actions = ("cancel_jobs", "retry_jobs", "delete_jobs")
     fieldsets = (
         (None, {"fields": ("id", "kind", "tool", "state", "reason", "done", "message", "stage", "history")}),
         (
@@ -55,7 +55,7 @@ class JobAdmin(ReadOnly):
             "Life",
             {
                 "fields": (
-                    *("gate", "gate_since", "run_at", "cancel_requested_at", "cancel_reason", "attempt_count"),
+                    *("gate", "gate_since", "run_at", "expires_at", "cancel_requested_at", "cancel_reason", "attempt_count"),
                     *("retry_count", "loss_count", "version", "created_at", "started_at", "updated_at", "finished_at"),
                 )
             },
@@ -70,6 +70,10 @@ class JobAdmin(ReadOnly):
 
     def has_control_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("jobs.control_job")
+
+    def has_delete_by_verb_permission(self, request: HttpRequest) -> bool:
+        """The admin's own deletion stays off: it would leave dependents waiting."""
+        return request.user.has_perms(["jobs.control_job", "jobs.delete_job"])
 
     @admin.display(description="status", ordering="status")
     def state(self, job: Job) -> SafeString:
@@ -118,7 +122,11 @@ class JobAdmin(ReadOnly):
     def retry_jobs(self, request: HttpRequest, chosen: QuerySet[Job]) -> None:
         self._each(request, chosen, lambda job_id, by: audit.act("retry", lifecycle.retry, job_id, by=by))
 
-    def _each(self, request: HttpRequest, chosen: QuerySet[Job], verb: Callable[[str, str], Job]) -> None:
+    @admin.action(description="Delete selected jobs for good", permissions=["delete_by_verb"])
+    def delete_jobs(self, request: HttpRequest, chosen: QuerySet[Job]) -> None:
+        self._each(request, chosen, lambda job_id, by: lifecycle.delete(job_id, by=by))
+
+    def _each(self, request: HttpRequest, chosen: QuerySet[Job], verb: Callable[[str, str], Job | None]) -> None:
         """Each job is its own transaction and has its own message; beyond a screenful they are counted."""
         by = request.user.get_username()
         outcomes = [_outcome(job_id, by, verb) for job_id in chosen.values_list("pk", flat=True)[:MAX_AT_ONCE]]
@@ -129,11 +137,13 @@ class JobAdmin(ReadOnly):
             self.message_user(request, f"… and {len(rest)} more, {refused} of them refused.", messages.INFO)
 
 
-def _outcome(job_id: str, by: str, verb: Callable[[str, str], Job]) -> tuple[int, str]:
+def _outcome(job_id: str, by: str, verb: Callable[[str, str], Job | None]) -> tuple[int, str]:
     try:
         job = verb(job_id, by)
     except Refused as refusal:
         return messages.WARNING, f"{job_id}: {refusal.detail}"
+    if job is None:
+        return messages.SUCCESS, f"{job_id} is deleted."
     stopping = job.status == "running" and job.cancel_requested_at is not None
     return messages.SUCCESS, f"{job_id} is {'told to stop' if stopping else job.status}."
 

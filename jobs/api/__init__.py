@@ -10,6 +10,7 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
 
+from jobs.api import changes as changes
 from jobs.api import door, groups, history, jobs, overview, problems, questions, queue, runners, steering, streams, tokens, tools
 from jobs.api.bodies import OrjsonRenderer, StrictParser
 from jobs.api.wire import describe_problems

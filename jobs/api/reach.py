@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from jobs import catalog
 from jobs.api.auth import Caller
@@ -25,15 +25,15 @@ def refuse_beyond(caller: Caller, submissions: Sequence[Submission]) -> None:
             names = ", ".join(sorted(caller.sight.projects or ())) or "none"
             detail = f"{caller.name} may hand in jobs for these projects only: {names}"
             raise Forbidden(detail, [Problem(detail=detail, pointer="/projectId")], place=place)
-    _refuse_unseen_parents(caller, submissions)
+    refuse_unseen_parents(caller, {parent for wanted in submissions for parent in wanted.depends_on})
 
 
-def _refuse_unseen_parents(caller: Caller, submissions: Sequence[Submission]) -> None:
-    named = {parent for wanted in submissions for parent in wanted.depends_on if "\x00" not in parent}
-    if not named:
+def refuse_unseen_parents(caller: Caller, parents: Iterable[str], *, pointer: str = "/dependencies") -> None:
+    named = {parent for parent in parents if "\x00" not in parent}
+    if caller.sight.is_whole or not named:
         return
     there = set(Job.objects.filter(pk__in=named).values_list("pk", flat=True))
     seen = set(caller.sight.of(Job.objects.filter(pk__in=named)).values_list("pk", flat=True))
     if hidden := sorted(there - seen):
         detail = f"these dependencies do not exist: {', '.join(hidden[:5])}"
-        raise UnknownDependency(detail, [Problem(detail="unknown job", pointer="/dependencies")])
+        raise UnknownDependency(detail, [Problem(detail="unknown job", pointer=pointer)])

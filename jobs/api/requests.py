@@ -97,6 +97,7 @@ class JobFields(Sent):
     # A default that is a model would be copied in depth for each of a thousand jobs.
     metadata: Annotated[WantedMetadata, Field(default_factory=WantedMetadata)]
     run_at: Annotated[Whole, Field(ge=0, le=_LATEST_MS, description="not before; epoch milliseconds")] | None = None
+    expires_at: Annotated[Whole, Field(ge=0, le=_LATEST_MS, description="of no use after this; epoch milliseconds")] | None = None
     delay_ms: Annotated[Whole, Field(ge=0, le=365 * DAY_MS, description="not before so many milliseconds from now")] | None = None
 
     @model_validator(mode="after")
@@ -122,6 +123,8 @@ class JobFields(Sent):
             values["run_at"] = datetime.fromtimestamp(self.run_at / 1000, UTC)
         elif self.delay_ms is not None:
             values["run_at"] = timezone.now() + timedelta(milliseconds=self.delay_ms)
+        if self.expires_at is not None:
+            values["expires_at"] = datetime.fromtimestamp(self.expires_at / 1000, UTC)
         return values
 
 
@@ -181,6 +184,10 @@ def refuse_unknown(given: Iterable[str], wanted: type[Sent]) -> None:
 
 class Cancellation(Sent):
     reason: Annotated[str, Field(max_length=500)] = ""
+
+
+class JobCancellation(Cancellation):
+    dependents: Annotated[bool, Field(strict=True, description="also all jobs that depend on it, directly or not")] = False
 
 
 class NewPriority(Sent):

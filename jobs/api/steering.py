@@ -11,7 +11,7 @@ from jobs import lifecycle, sight
 from jobs.api.auth import CONTROL, SUBMIT, ApiRequest
 from jobs.api.jobs import after, made
 from jobs.api.reach import refuse_beyond
-from jobs.api.requests import Cancellation, JobFields, JobId, NewPriority, Retrial
+from jobs.api.requests import Cancellation, JobCancellation, JobFields, JobId, NewPriority, Retrial
 from jobs.api.wire import WIRE
 from jobs.schemas import JobStatusMessage
 from jobs.submission import copy_of
@@ -20,10 +20,14 @@ router = Router(tags=["steering"])
 
 
 @router.post("/{job_id}/cancel", response={202: JobStatusMessage}, auth=CONTROL, operation_id="cancelJob", **WIRE)
-def cancel(request: ApiRequest, job_id: JobId, response: HttpResponse, wanted: Cancellation | None = None) -> JobStatusMessage:
+def cancel(request: ApiRequest, job_id: JobId, response: HttpResponse, wanted: JobCancellation | None = None) -> JobStatusMessage:
     """A pending job is cancelled at once, a running one is told to stop; a finished one stays as it is."""
     sight.refuse_unseen(job_id, request.caller.sight)
-    lifecycle.cancel(job_id, by=request.caller.name, reason=wanted.reason if wanted else "")
+    wish = wanted or JobCancellation()
+    if wish.dependents:
+        lifecycle.cancel_family("job", job_id, by=request.caller.name, reason=wish.reason, sight=request.caller.sight)
+    else:
+        lifecycle.cancel(job_id, by=request.caller.name, reason=wish.reason)
     return after(job_id, response)
 
 

@@ -7,19 +7,24 @@ deadlock among themselves.
 submitting  submit submit_many retry          from outside
 admitting   admit ring start start_next beat  towards and through a run
 claiming    claim begin held                  the same for runs outside
-ending      finish fail stop interrupt lose (which may quarantine) cancel
+ending      finish fail stop interrupt lose (which may quarantine)
+cancelling  cancel cancel_family
 ends        how one or many ends are written, with the starts that follow
 holding     withdraw pause resume release reprioritise      keep waiting jobs back, move them in line
 asking      answer                            what only the caller can tell
-settling    open_due settle                   what time and finished parents change
+depending   depend                            change what a job waits for
+settling    open_due expire settle                   what time and finished parents change
+deleting    delete                            take a job away
 """
 
 from jobs.lifecycle.admitting import Beat, Child, Next, Running, admit, beat, note_rung, running_of_child, start, start_next
 from jobs.lifecycle.asking import answer
+from jobs.lifecycle.cancelling import Cancelled, cancel, cancel_family
 from jobs.lifecycle.claiming import begin, claim, held
+from jobs.lifecycle.deleting import delete
+from jobs.lifecycle.depending import depend
 from jobs.lifecycle.ending import (
     asking,
-    cancel,
     fail,
     finish,
     finished,
@@ -33,12 +38,13 @@ from jobs.lifecycle.ending import (
 )
 from jobs.lifecycle.ends import End, Usage, write
 from jobs.lifecycle.holding import lock_configuration, pause, release, reprioritise, resume, withdraw, withdraw_unclaimed
-from jobs.lifecycle.settling import open_due, settle
+from jobs.lifecycle.settling import expire, open_due, settle
 from jobs.lifecycle.submitting import retry, submit, submit_many, submit_once
 from jobs.submission import Submission
 
 __all__ = [
     "Beat",
+    "Cancelled",
     "Child",
     "End",
     "Next",
@@ -51,7 +57,11 @@ __all__ = [
     "beat",
     "begin",
     "cancel",
+    "cancel_family",
     "claim",
+    "delete",
+    "depend",
+    "expire",
     "fail",
     "finish",
     "finished",

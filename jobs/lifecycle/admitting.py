@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,6 +82,7 @@ class Running:
     job: Job  # as returned by the start; params apart
     params: dict[str, Any]
     previous_errors: int
+    of_use_until: float = math.inf  # monotonic seconds
 
 
 STARTED_PARTS = """started AS (
@@ -202,7 +205,15 @@ def running_of(columns: Sequence[Any], params: str) -> Running:
         job=job,
         params=orjson.loads(params),
         previous_errors=job.retry_count + job.loss_count,
+        of_use_until=_of_use_until(job),
     )
+
+
+def _of_use_until(job: Job) -> float:
+    """On this process's own clock: how far off it was by the clock of the database, when it said that the run begins."""
+    if job.expires_at is None or job.started_at is None:
+        return math.inf
+    return time.monotonic() + (job.expires_at - job.started_at).total_seconds()
 
 
 @dataclass(frozen=True, kw_only=True)

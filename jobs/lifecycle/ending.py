@@ -1,4 +1,4 @@
-"""Verbs that end an attempt, and with it perhaps the job: finish, fail, stop, interrupt, lose and quarantine, cancel.
+"""Verbs that end an attempt, and with it perhaps the job: finish, fail, stop, interrupt, lose and quarantine.
 
 `finished`, `gone_wrong`, `stopped`, `interrupted` and `asking` only say how; a child with many brief jobs writes several at once.
 """
@@ -7,15 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from django.db import transaction
-
-from jobs import events
-from jobs.errors import Category, NotFound
-from jobs.failpoints import failpoint
+from jobs.errors import Category
 from jobs.failures import Failure
 from jobs.lifecycle.admitting import Running
 from jobs.lifecycle.ends import End, Usage, write
-from jobs.lifecycle.rows import RETURNED, fetch, jobs_from
+from jobs.lifecycle.rows import fetch
 from jobs.models import Job
 from jobs.payloads import Json, clean_text
 from jobs.questions import Question
@@ -173,51 +169,3 @@ def _write(end: End) -> Job | None:
 
 def error_result(text: str) -> Json:
     return {"isError": True, "content": [{"type": "text", "text": text}]}
-
-
-# A pending job, with or without an admitted attempt, ends at once.
-_CANCEL_PENDING = f"""
-WITH locked AS MATERIALIZED (
-    SELECT id, current_attempt_id AS attempt FROM jobs_job WHERE id = %(job)s AND status = 'pending' FOR NO KEY UPDATE
-), ended AS (
-    UPDATE jobs_attempt a SET state = 'cancelled', finished_at = now()
-    FROM locked WHERE a.id = locked.attempt AND a.state = 'admitted'
-), moved AS (
-    UPDATE jobs_job j SET status = 'cancelled', reason = %(reason)s, current_attempt_id = NULL, finished_at = now(),
-        updated_at = now(), cancel_requested_at = now(), cancel_reason = %(reason)s, version = version + 1, looks = 0,
-        unsettled = has_dependents
-    FROM locked WHERE j.id = locked.id
-    RETURNING {RETURNED}, locked.attempt AS attempt
-), noted AS (
-    INSERT INTO jobs_event (job_id, attempt_id, verb, before, after, reason, actor, at)
-    SELECT id, attempt, 'cancel', 'pending', 'cancelled', reason, %(by)s, now() FROM moved
-)
-SELECT * FROM moved
-"""
-# A running job is asked once; its own process reads the wish at its next beat. From here on it cannot complete.
-_CANCEL_RUNNING = f"""
-WITH moved AS (
-    UPDATE jobs_job j SET cancel_requested_at = now(), cancel_reason = %(reason)s, updated_at = now(), version = version + 1
-    WHERE id = %(job)s AND status = 'running' AND cancel_requested_at IS NULL
-    RETURNING {RETURNED}
-), noted AS (
-    INSERT INTO jobs_event (job_id, attempt_id, verb, before, after, reason, actor, at)
-    SELECT id, current_attempt_id, 'cancel_requested', 'running', 'running', cancel_reason, %(by)s, now() FROM moved
-)
-SELECT * FROM moved
-"""
-
-
-def cancel(job_id: str, *, by: str, reason: str = "") -> Job:
-    """End a pending job at once, ask a running one to stop; a finished one stays as it is. Raises `NotFound`."""
-    params = {"job": job_id, "by": by, "reason": clean_text(reason, 500) or f"cancelled by {by}"}
-    with transaction.atomic():
-        moved = jobs_from(_CANCEL_PENDING, params) or jobs_from(_CANCEL_RUNNING, params)
-        events.announce(map(events.delta_of, moved), poke=bool(moved))
-        failpoint("cancel.before_commit")
-    if moved:
-        return moved[0]
-    rows = jobs_from(f"SELECT {RETURNED} FROM jobs_job j WHERE id = %(job)s", params)
-    if not rows:
-        raise NotFound(f"there is no job {job_id!r}")
-    return rows[0]

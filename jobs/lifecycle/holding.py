@@ -6,7 +6,7 @@ from django.db import connection, transaction
 
 from jobs import configuration, events
 from jobs.errors import IllegalMove, NotFound
-from jobs.lifecycle.rows import OPEN_QUESTION, RETURNED, jobs_from
+from jobs.lifecycle.rows import RETURNED, UNPAUSED_GATE, jobs_from
 from jobs.models import Job
 from jobs.payloads import clean_text
 from jobs.states import Gate, Priority
@@ -57,6 +57,11 @@ def withdraw_unclaimed(patience: float) -> list[Job]:
     return moved
 
 
+def withdraw_one(job_id: str, *, by: str, reason: str) -> None:
+    """As `withdraw`, for one job; part of the transaction of a verb that changes it."""
+    jobs_from(_WITHDRAW_ONE, {"job": job_id, "by": by, "reason": reason})
+
+
 _PAUSE = f"""
 WITH moved AS (
     UPDATE jobs_job j SET gate = 'paused', gate_since = now(), reason = %(reason)s, version = version + 1, updated_at = now()
@@ -74,8 +79,7 @@ WITH was AS (
     SELECT id FROM jobs_job WHERE id = %(job)s AND status = 'pending' AND gate = %(gate)s FOR NO KEY UPDATE
 ), moved AS (
     UPDATE jobs_job j SET loss_count = 0, gate_since = now(), reason = '', version = version + 1, updated_at = now(),
-        gate = CASE WHEN EXISTS (SELECT 1 FROM jobs_dependency d WHERE d.job_id = j.id AND d.met_at IS NULL) THEN 'dependencies'
-            WHEN EXISTS ({OPEN_QUESTION}) THEN 'input' WHEN run_at > now() THEN 'time' ELSE 'open' END
+        gate = {UNPAUSED_GATE}
     FROM was WHERE j.id = was.id
     RETURNING {RETURNED}
 ), noted AS (
@@ -94,10 +98,10 @@ def pause(job_id: str, *, by: str, reason: str = "") -> Job:
     """Hold a pending job back until `resume`. Raises `NotFound`, or `IllegalMove` for one that runs or has ended."""
     params = {"job": job_id, "by": by, "reason": clean_text(reason, 500) or f"paused by {by}"}
     with transaction.atomic():
-        jobs_from(_WITHDRAW_ONE, params)
+        withdraw_one(job_id, by=by, reason=params["reason"])
         moved = jobs_from(_PAUSE, params)
         events.announce(map(events.delta_of, moved), poke=bool(moved))
-    return moved[0] if moved else _as_it_is(job_id, "paused", unless=Gate.QUARANTINED)
+    return moved[0] if moved else as_it_is(job_id, "paused", unless=Gate.QUARANTINED)
 
 
 def resume(job_id: str, *, by: str) -> Job:
@@ -114,7 +118,7 @@ def _reopen(job_id: str, gate: Gate, verb: str, by: str) -> Job:
     with transaction.atomic():
         moved = jobs_from(_REOPEN, {"job": job_id, "by": by, "gate": gate.value, "verb": verb})
         events.announce(map(events.delta_of, moved), poke=bool(moved))
-    return moved[0] if moved else _as_it_is(job_id, f"{verb}d", needs=gate)
+    return moved[0] if moved else as_it_is(job_id, f"{verb}d", needs=gate)
 
 
 _REPRIORITISE = f"""
@@ -137,10 +141,10 @@ def reprioritise(job_id: str, priority: Priority, *, by: str) -> Job:
     with transaction.atomic():
         moved = jobs_from(_REPRIORITISE, {"job": job_id, "priority": priority.value, "head_start": head_start, "by": by})
         events.announce(map(events.delta_of, moved), poke=bool(moved))
-    return moved[0] if moved else _as_it_is(job_id, "given another priority")
+    return moved[0] if moved else as_it_is(job_id, "given another priority")
 
 
-def _as_it_is(job_id: str, what: str, *, needs: Gate | None = None, unless: Gate | None = None) -> Job:
+def as_it_is(job_id: str, what: str, *, needs: Gate | None = None, unless: Gate | None = None) -> Job:
     """A pending job that needed no change. Raises otherwise."""
     rows = jobs_from(f"SELECT {RETURNED} FROM jobs_job j WHERE id = %(job)s", {"job": job_id})
     if not rows:

@@ -15,7 +15,7 @@ _NAMES = set(
     """
     id tool status gate reason cancel_requested_at cancel_reason current_attempt_id attempt_count retry_count loss_count
     version operation priority queue batch project progress message stage sub_progress progress_tick created_at started_at
-    finished_at max_retries retry_first_ms retry_factor retry_cap_ms timeout_ms
+    finished_at max_retries retry_first_ms retry_factor retry_cap_ms timeout_ms memory_mb expires_at
     """.split()  # noqa: SIM905  (as a list literal it would fill a page)
 )
 # In the order of the model's own fields.
@@ -24,6 +24,12 @@ COLUMNS = ", ".join(SHOWN)
 RETURNED = ", ".join(f"j.{column}" for column in SHOWN)
 # Does the job `j` wait for an answer?
 OPEN_QUESTION = "SELECT 1 FROM jobs_askedquestion q WHERE q.job_id = j.id AND q.answered_at IS NULL"
+# The gate of the pending job `j` that is not paused, computed from the rows; and where a pause or a quarantine stays.
+UNPAUSED_GATE = f"""CASE
+    WHEN EXISTS (SELECT 1 FROM jobs_dependency d WHERE d.job_id = j.id AND d.met_at IS NULL) THEN 'dependencies'
+    WHEN EXISTS ({OPEN_QUESTION}) THEN 'input' WHEN j.run_at > now() THEN 'time' ELSE 'open' END"""
+GATE = f"CASE WHEN j.gate IN ('paused', 'quarantined') THEN j.gate ELSE {UNPAUSED_GATE} END"
+
 
 Params = Mapping[str, Any] | Sequence[Any]
 

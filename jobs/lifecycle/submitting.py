@@ -9,14 +9,15 @@ import orjson
 from django.db import IntegrityError, connection, transaction
 
 from jobs import configuration, dependencies, events, idempotency
-from jobs.errors import AlreadyActive, Conflict, DuplicateId, IllegalMove, NotFound, Problem, Refused
+from jobs.errors import AlreadyActive, Conflict, DuplicateId, IllegalMove, InvalidRequest, NotFound, Problem, Refused
 from jobs.failpoints import failpoint
+from jobs.lifecycle.depending import lock_jobs, mark_parents
 from jobs.lifecycle.rows import OPEN_QUESTION, RETURNED, jobs_from
 from jobs.limits import Limits
 from jobs.models import AskedQuestion, Dependency, Job
 from jobs.payloads import Json
-from jobs.states import ACTIVE, FINAL, Gate, Status
-from jobs.submission import ID, Submission, prepare, revised
+from jobs.states import ACTIVE, Gate, Status
+from jobs.submission import Submission, prepare, revised
 
 CHUNK = 500
 _TRIES = 3
@@ -63,11 +64,15 @@ def submit_many(submissions: Sequence[Submission], *, by: str) -> list[Job]:
     dependencies.refuse_cycles(wanted)
     try:
         with transaction.atomic():
-            parents = _lock_parents({p for named in wanted.values() for p in named} - wanted.keys())
+            # Locked, so that none of them finishes unseen before we commit.
+            parents = lock_jobs({p for named in wanted.values() for p in named} - wanted.keys())
             dependencies.refuse_unknown((p for named in wanted.values() for p in named), parents.keys() | wanted.keys())
+            if parents:
+                mark_parents(parents)
             now = _database_now()
             for place, job in enumerate(jobs):
                 _complete(job, now + timedelta(microseconds=place), limits.head_start_us(job.priority), by)
+                _refuse_expired(job, place)
                 _set_gate(job, [parents.get(p) for p in wanted[job.id]])
             _mark_parents(jobs, wanted)
             _insert(jobs, wanted, parents, by)
@@ -105,20 +110,6 @@ def _already_active(fingerprints: Sequence[str]) -> AlreadyActive:
     return AlreadyActive(f"an equal job is active: {job_id or 'among these'}", job_id=job_id)
 
 
-def _lock_parents(ids: set[str]) -> dict[str, str]:
-    """id -> status of the parents that exist; locked, so that none of them finishes unseen before we commit."""
-    if not ids:
-        return {}
-    rows = Job.objects.filter(id__in=[i for i in ids if ID.fullmatch(i)]).order_by("id").select_for_update(no_key=True)
-    found = dict(rows.values_list("id", "status"))
-    if found:
-        Job.objects.filter(id__in=found, has_dependents=False).update(has_dependents=True)
-        # A parent that ended badly is settled again, so that the new dependent follows its policy at once.
-        bad = [i for i, status in found.items() if status in FINAL - {Status.COMPLETED}]
-        Job.objects.filter(id__in=bad).update(unsettled=True)
-    return found
-
-
 def _database_now() -> datetime:
     with connection.cursor() as cursor:
         cursor.execute("SELECT now()")
@@ -131,6 +122,12 @@ def _complete(job: Job, now: datetime, head_start_us: int, by: str) -> None:
     job.created_at = job.updated_at = job.gate_since = now
     job.rank = round(now.timestamp() * 1_000_000) - head_start_us
     job.submitted_by = by
+
+
+def _refuse_expired(job: Job, place: int) -> None:
+    if job.expires_at is not None and job.expires_at <= job.created_at:
+        detail = "expiresAt must be in the future"
+        raise InvalidRequest(detail, [Problem(detail=detail, pointer="/expiresAt")], place=place)
 
 
 def _set_gate(job: Job, parents: Sequence[str | None]) -> None:
@@ -202,7 +199,7 @@ WITH was AS (
         fingerprint = COALESCE(%(fingerprint)s, fingerprint), finished_at = NULL, current_attempt_id = NULL,
         cancel_requested_at = NULL, cancel_reason = '', retry_count = 0, loss_count = 0, version = version + 1, looks = 0,
         progress = 0, message = '', stage = '', sub_progress = NULL, progress_tick = 0, result = NULL, unsettled = FALSE,
-        run_at = NULL, updated_at = now(), gate_since = now(),
+        run_at = NULL, expires_at = NULL, updated_at = now(), gate_since = now(),
         gate = CASE WHEN EXISTS (SELECT 1 FROM jobs_dependency d WHERE d.job_id = j.id AND d.met_at IS NULL)
                THEN 'dependencies' WHEN EXISTS ({OPEN_QUESTION}) THEN 'input' ELSE 'open' END
     FROM was WHERE j.id = was.id

@@ -80,6 +80,7 @@ class Job(models.Model):
     )
 
     run_at = models.DateTimeField(null=True, blank=True, help_text="Not before this time.")
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Of no use after this time.")
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, blank=True, help_text="When the current or last attempt began.")
@@ -113,6 +114,9 @@ class Job(models.Model):
             models.CheckConstraint(name="job_dependency_policy_known", condition=Q(dependency_policy__in=DependencyPolicy.values)),
             models.CheckConstraint(name="job_key_has_limit", condition=Q(concurrency_key="") | Q(concurrency_limit__gte=1)),
             models.CheckConstraint(name="job_time_gate_has_run_at", condition=~Q(gate=Gate.TIME) | Q(run_at__isnull=False)),
+            models.CheckConstraint(
+                name="job_expires_after_it_came", condition=Q(expires_at__isnull=True) | Q(expires_at__gt=F("created_at"))
+            ),
             # lifecycle.submit: the active job of a fingerprint
             models.UniqueConstraint(
                 fields=["fingerprint"],
@@ -135,6 +139,8 @@ class Job(models.Model):
             ),
             # lifecycle.open_due: jobs whose time has come
             models.Index("run_at", name="job_due", condition=Q(status=Status.PENDING, gate=Gate.TIME)),
+            # lifecycle.expire: jobs that were not begun in time
+            models.Index("expires_at", name="job_expiring", condition=Q(status=Status.PENDING, expires_at__isnull=False)),
             # lifecycle.settle: finished jobs whose dependents wait
             models.Index("id", name="job_unsettled", condition=Q(unsettled=True)),
             # statistics.oldest_ready_wait

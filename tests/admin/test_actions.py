@@ -71,7 +71,18 @@ def test_who_may_only_look_may_not_act(action: str) -> None:
     assert set(Job.objects.values_list("status", flat=True)) != {"pending", "failed"}
 
 
-def test_there_is_no_deleting_among_the_actions(boss: Client) -> None:
+def test_deleting_goes_by_the_verb_so_dependents_follow_their_policy(boss: Client) -> None:
+    going, parent = running().job, submitted()
+    child = submitted(depends_on=[parent.id])
+    told = act(boss, "delete_jobs", parent.id, going.id)
+    assert f"{parent.id} is deleted." in told
+    assert any(going.id in text and "cancel it first" in text for text in told)
+    child.refresh_from_db()
+    assert (child.status, child.reason) == ("failed", f"dependency {parent.id} deleted")
+    assert AuditEntry.objects.get().actor == "boss"
+
+
+def test_there_is_no_deleting_past_the_verbs(boss: Client) -> None:
     job = submitted()
     assert "delete_selected" not in boss.get(reverse("admin:jobs_job_changelist")).content.decode()
     act(boss, "delete_selected", job.id)

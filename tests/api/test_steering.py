@@ -16,8 +16,8 @@ def admin(client):
     return Caller([tokens.ADMIN], name="operator")
 
 
-def patch(caller, body):
-    return caller.client.patch("/api/v1/queue/config", json.dumps(body), content_type="application/json")
+def patch(caller, body, path="/queue/config"):
+    return caller.client.patch("/api/v1" + path, json.dumps(body), content_type="application/json")
 
 
 def put(caller, path, body):
@@ -125,3 +125,51 @@ def test_a_job_may_bring_a_concurrency_key(admin):
     row = Job.objects.get(pk=made["jobId"])
     assert (row.concurrency_key, row.concurrency_limit) == ("k", 2)
     assert admin.submit(concurrencyKey="k", concurrencyLimit=0).status_code == 422
+
+
+def test_dependencies_of_a_pending_job_are_changed_and_what_is_wrong_is_said(admin):
+    parent, child = submitted(), submitted()
+    path = f"/jobs/{child.id}/dependencies"
+    assert patch(admin, {"add": [parent.id]}, path).status_code == 202
+    assert admin.get(f"/jobs/{child.id}/full").json()["dependencies"] == [parent.id]
+    refused = problem(patch(admin, {"add": [child.id]}, path))
+    assert (refused["status"], refused["type"]) == (422, "/api/v1/problems/dependency-cycle")
+    refused = problem(patch(admin, {"add": ["nobody"], "remove": [parent.id]}, path))
+    assert (refused["type"], refused["errors"][0]["pointer"]) == ("/api/v1/problems/unknown-dependency", "/add")
+    assert patch(admin, {"remove": [parent.id]}, path).status_code == 202
+    assert patch(admin, {"remove": [parent.id]}, path).status_code == 422
+    assert admin.get(f"/jobs/{child.id}/full").json()["dependencies"] == []
+    assert patch(Caller([tokens.READ], name="reader"), {"add": [parent.id]}, path).status_code == 403
+
+
+def test_a_job_is_deleted_unless_it_runs(admin):
+    going, gone = running().job, submitted()
+    assert admin.client.delete(f"/api/v1/jobs/{going.id}").status_code == 409
+    assert admin.client.delete(f"/api/v1/jobs/{gone.id}").status_code == 204
+    assert admin.client.delete(f"/api/v1/jobs/{gone.id}").status_code == 404
+    assert Caller([tokens.READ], name="reader").client.delete(f"/api/v1/jobs/{going.id}").status_code == 403
+    assert list(Job.objects.values_list("id", flat=True)) == [going.id]
+
+
+def test_a_job_is_cancelled_with_all_that_depends_on_it_in_one_call(admin):
+    job = submitted(batch="b")
+    child, other = submitted(depends_on=[job.id]), submitted()
+    assert admin.post(f"/jobs/{job.id}/cancel", {"reason": "enough", "dependents": True}).json()["status"] == "cancelled"
+    assert Job.objects.get(pk=child.id).reason == "enough"
+    assert Job.objects.get(pk=other.id).status == "pending"
+
+
+def test_a_batch_is_cancelled_in_one_transaction_with_those_that_wait_within_it(admin):
+    job, going = submitted(batch="b"), running(batch="b").job
+    child = submitted(depends_on=[job.id], batch="b")
+    assert admin.post("/batches/b/cancel", {"reason": "enough"}).json() == {"moved": 3}
+    assert Job.objects.get(pk=child.id).reason == "enough"
+    assert Job.objects.get(pk=going.id).cancel_requested_at is not None
+
+
+def test_a_job_may_say_until_when_it_is_of_use(admin):
+    later = 4_000_000_000_000
+    made = admin.submit(expiresAt=later).json()
+    assert admin.get(f"/jobs/{made['jobId']}/full").json()["expiresAt"] == later
+    late = admin.submit(expiresAt=1_000)
+    assert (late.status_code, problem(late)["errors"][0]["pointer"]) == (422, "/expiresAt")
