@@ -148,7 +148,7 @@ def limits() -> Limits:
 
 def rules() -> dict[Group, Rule]:
     """The rules of all groups that have one: what a tool's author wrote, unless an operator set a rule for the tool."""
-    found: dict[Group, Rule] = {(GroupKind.TOOL.value, tool.name): tool.rule for tool in tools.every() if tool.rule != Rule()}
+    found: dict[Group, Rule] = {(GroupKind.TOOL.value, tool.name): tool.rule for tool in tools.registered() if tool.rule != Rule()}
     for rule in GroupRule.objects.all():
         written = found.get((rule.kind, rule.name), Rule())
         limited = rule.max_running is not None or rule.per_minute is not None

@@ -128,7 +128,7 @@ def _call(context: RunContext) -> End | None:
 def _called(context: RunContext, secrets: ExitStack) -> End | None:
     meanings: Mapping[type[BaseException], Category] = {}
     try:
-        tool = tools.get(context.running.job.tool)
+        tool = tools.get_to_run(context.running.job.tool, context.running.params)
         meanings = tool.errors
         values, hidden = sealing.open_all(context.running.params)
         secrets.enter_context(secret_for_now(hidden))

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db.models import TextChoices
 from pydantic import BaseModel, SecretBytes, SecretStr
 
-from jobs import catalog, payloads, sealing
+from jobs import catalog, payloads, sealing, tools
 from jobs.errors import InvalidRequest, Problem
 from jobs.limits import Limits, Resources
 from jobs.masking import mask
@@ -62,6 +62,9 @@ class Submission:
     # Run and reported by the tool itself, not scheduled by us.
     standard: bool = False
     dependency_policy: str | None = None
+    queue: str | None = None
+    head_start_us: int | None = None  # in the place of the one of its priority
+    internal: bool = False  # may be of a tool that is not offered
     answers: Mapping[str, Json] = field(default_factory=dict)  # to what the tool would ask: key -> Reply, checked
 
 
@@ -89,7 +92,7 @@ def prepare(wanted: Submission, limits: Limits) -> Job:
         params=sealing.seal(wanted.params, secret_names(tool.params)),
         operation=operation,
         priority=_choice(Priority, wanted.priority, "priority") or tool.priority,
-        queue=STANDARD if wanted.standard else tool.queue,
+        queue=STANDARD if wanted.standard else wanted.queue or tool.queue,
         memory_mb=needs.memory_mb,
         cpu_weight=needs.cpu_weight,
         disk_mb=needs.disk_mb,
@@ -118,7 +121,7 @@ def _tool_of(wanted: Submission) -> Tool:
     """A standard job may be of a tool that nobody registered: whoever hands it in runs it."""
     if wanted.standard:
         return catalog.find(wanted.tool) or catalog.unregistered(wanted.tool)
-    return catalog.get(wanted.tool)
+    return tools.get(wanted.tool) if wanted.internal else catalog.get(wanted.tool)
 
 
 def copy_of(job: Job) -> Submission:

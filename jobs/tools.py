@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, Literal, Protocol, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
@@ -96,6 +98,8 @@ class Tool:
     errors: Mapping[type[BaseException], Category] = field(default_factory=dict)
     task_support: TaskSupport = "optional"
     asks: Mapping[str, Question] = field(default_factory=dict)
+    # Jobs of it are made by code of the project only, not by who has a token.
+    internal: bool = False
     description: str = ""
 
     def validate(self, params: Mapping[str, Any]) -> BaseModel:
@@ -253,10 +257,29 @@ def get(name: str) -> Tool:
         ) from None
 
 
+def get_to_run(name: str, params: Mapping[str, Any]) -> Tool:
+    """As `get`, for a job that runs. A task whose module this process has not seen registers itself when that is imported."""
+    path = params.get("task")
+    if name not in _registry and isinstance(path, str):
+        with contextlib.suppress(ImportError):  # then there is no such tool, and `get` says so
+            import_module(path.rpartition(".")[0])
+    return get(name)
+
+
+def add(tool: Tool) -> None:
+    """Register a tool that is made by other code than `@tool`; again, where it was made anew."""
+    _registry[tool.name] = tool
+
+
 def names() -> Collection[str]:
-    return _registry.keys()
+    return {name for name, tool in _registry.items() if not tool.internal}
 
 
 def every() -> list[Tool]:
-    """All registered tools by name."""
+    """All registered tools that jobs may be handed in for, by name."""
+    return [tool for tool in registered() if not tool.internal]
+
+
+def registered() -> list[Tool]:
+    """All tools by name, also internal ones."""
     return sorted(_registry.values(), key=lambda t: t.name)

@@ -139,10 +139,10 @@ def depose_silent_leader(seconds: float) -> bool:
         return cursor.fetchone() is not None
 
 
-def lead() -> bool:
-    """Try to become the leading dispatcher; the lock lasts as long as this connection."""
+def lead(lock: int = LEADER_LOCK) -> bool:
+    """Try to become the leading dispatcher, or the one that `lock` stands for; it lasts as long as this connection."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LEADER_LOCK])
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [lock])
         return bool(cursor.fetchone()[0])
 
 

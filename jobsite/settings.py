@@ -4,6 +4,7 @@ import os
 import secrets
 import sys
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 
 import dj_database_url
@@ -62,6 +63,8 @@ INSTALLED_APPS = [
     "django_htmx",
     "csp",
     "axes",
+    # Django's task framework, where it is not part of Django yet.
+    *([] if find_spec("django.tasks") else ["django_tasks"]),
 ]
 
 MIDDLEWARE = [
@@ -247,6 +250,8 @@ JOBSITE_GRACE = float(os.environ.get("JOBSITE_GRACE", "5"))
 JOBSITE_STAY = float(os.environ.get("JOBSITE_STAY", "3"))
 # Folders that tools may read ("path" params); params that point elsewhere are refused.
 JOBSITE_ROOTS = [Path(root).resolve() for root in _list("JOBSITE_ROOTS", str(BASE_DIR))]
+# `@task` functions of Django's task framework run as jobs, in any queue that a worker serves.
+TASKS = {"default": {"BACKEND": "jobs.django_tasks.JobsiteBackend", "QUEUES": []}}
 # Modules with @tool functions, besides those in every installed app's `jobtools.py`.
 JOBSITE_TOOLS = ["jobs.builtin.codemap", "jobs.builtin.replay", "jobs.builtin.bulk", *_list("JOBSITE_TOOLS")]
 MAX_PAYLOAD = int(os.environ.get("JOBSITE_MAX_PAYLOAD", str(1024 * 1024)))

@@ -70,8 +70,9 @@ def submit_many(submissions: Sequence[Submission], *, by: str) -> list[Job]:
             if parents:
                 mark_parents(parents)
             now = _database_now()
-            for place, job in enumerate(jobs):
-                _complete(job, now + timedelta(microseconds=place), limits.head_start_us(job.priority), by)
+            for place, (job, asked) in enumerate(zip(jobs, submissions, strict=True)):
+                ahead = limits.head_start_us(job.priority) if asked.head_start_us is None else asked.head_start_us
+                _complete(job, now + timedelta(microseconds=place), ahead, by)
                 _refuse_expired(job, place)
                 _set_gate(job, [parents.get(p) for p in wanted[job.id]])
             _mark_parents(jobs, wanted)

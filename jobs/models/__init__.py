@@ -17,6 +17,7 @@ from jobs.models.queue import (
     default_operation_timeouts,
     default_weights,
 )
+from jobs.models.subscription import Subscription
 
 __all__ = [
     "ApiToken",
@@ -37,6 +38,7 @@ __all__ = [
     "Rollup",
     "RollupMark",
     "SavedView",
+    "Subscription",
     "Tally",
     "TaskJob",
     "Worker",

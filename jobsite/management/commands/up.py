@@ -121,6 +121,7 @@ def _commands(host: str, port: int) -> dict[str, list[str]]:
         **({"api": api_command(host, int(api_port))} if (api_port := os.environ.get("API_PORT")) else {}),
         "worker": [python, "-m", "celery", "-A", "jobsite", "worker", "--concurrency", processes, *celery],
         "dispatcher": [python, str(settings.BASE_DIR / "manage.py"), "dispatcher"],
+        "events": [python, str(settings.BASE_DIR / "manage.py"), "events"],
     }
 
 
