@@ -14,8 +14,8 @@ from jobs.census import census
 from jobs.limits import Limits, Resources
 from jobs.room import EVERYTHING, PATIENCE, Candidate, Room, choose, groups_of, with_demand
 
-# How many ready jobs one look takes in: with few slots free, and with many.
-SMALL, LARGE = 16, 200
+# How many ready jobs one look takes in: the least of these that is twice the free slots. Few sizes, since each is a statement.
+LOOK_SIZES = (16, 64, 200)
 # Looks a round may take: each one shuts the groups that the one before has filled.
 LOOKS = 6
 
@@ -136,16 +136,18 @@ def next_jobs(limits: Limits, now: Outlook) -> Choice:
         room.running, room.started = census()
     rates = {group for group, rule in limits.rules.items() if rule.per_minute is not None}
     seen: list[str] = []
-    most = SMALL if room.slots <= SMALL // 2 else LARGE
+    most = next((size for size in LOOK_SIZES if size >= 2 * room.slots), LOOK_SIZES[-1])
     for _ in range(LOOKS):
         if room.is_shut(EVERYTHING) or room.slots <= 0:
             return choice
         found = candidates(room, most, seen)
         chosen = choose(found, room)
         choice.ids.extend(chosen)
-        choice.rated.extend(job.id for job in found if job.id in set(chosen) and not rates.isdisjoint(job.groups))
+        if rates:
+            admitted = set(chosen)
+            choice.rated.extend(job.id for job in found if job.id in admitted and not rates.isdisjoint(job.groups))
         if len(found) < most:
             return choice
         seen.extend(job.id for job in found)
-        most = LARGE
+        most = LOOK_SIZES[-1]
     return Choice(ids=choice.ids, rated=choice.rated, more=bool(choice.ids))

@@ -115,8 +115,7 @@ made_up_rules = st.dictionaries(
 @given(jobs=made_up_jobs, rules=made_up_rules, slots=st.integers(0, 6), look=st.sampled_from([2, 5, 200]))
 def test_admission_is_what_a_slow_and_obvious_scheduler_would_do(monkeypatch, jobs, rules, slots, look):
     # Small looks make one round need several, as a long backlog does.
-    monkeypatch.setattr(admission, "SMALL", look)
-    monkeypatch.setattr(admission, "LARGE", look)
+    monkeypatch.setattr(admission, "LOOK_SIZES", (look,))
     monkeypatch.setattr(admission, "LOOKS", 100)
     for model in (Job, GroupRule, Attempt):
         model.objects.all().delete()
@@ -222,8 +221,7 @@ def test_a_big_job_that_has_waited_long_keeps_its_room_but_jobs_that_need_none_o
 
 
 def test_a_shut_group_in_front_does_not_hide_what_is_behind_it(monkeypatch):
-    monkeypatch.setattr(admission, "LARGE", 4)
-    monkeypatch.setattr(admission, "SMALL", 4)
+    monkeypatch.setattr(admission, "LOOK_SIZES", (4,))
     allow(3)
     lifecycle.submit_many([Submission(tool="test.add", id=f"a{n:02}", concurrency_key="k") for n in range(30)], by="t")
     Job.objects.update(rank=0)

@@ -89,7 +89,7 @@ def test_the_next_jobs_come_from_the_ready_index(front):
         steering.pause(GroupKind.TOOL, "bench.blocked", by="t")
         room = admission.Room(slots=8, resources=Resources(memory_mb=2048, cpu_weight=8), rules=configuration.rules())
         with CaptureQueriesContext(connection) as asked:
-            assert len(admission.candidates(room, admission.SMALL)) == admission.SMALL
+            assert len(admission.candidates(room, 16)) == 16
         cursor.execute("EXPLAIN " + asked[0]["sql"])
         plan = "\n".join(row[0] for row in cursor.fetchall())
     assert "job_ready" in plan
