@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-from typing import Any
 
 from benchmarks.form import Goal, Report, quantiles
 from benchmarks.stack import ROOT, Stack
@@ -14,14 +13,14 @@ from benchmarks.stack import ROOT, Stack
 TO_START = "SELECT 1000 * EXTRACT(EPOCH FROM started_at - created_at)::float8 FROM jobs_job WHERE batch = 'idle'"
 BETWEEN = """
 SELECT 1000 * EXTRACT(EPOCH FROM started_at - before)::float8 FROM (
-    SELECT started_at, lag(finished_at) OVER (ORDER BY started_at) AS before, row_number() OVER (ORDER BY started_at) AS place
-    FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id WHERE batch = 'line') ends
+    SELECT a.started_at, lag(a.finished_at) OVER line AS before, row_number() OVER line AS place
+    FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id WHERE batch = 'line' WINDOW line AS (ORDER BY a.started_at)) ends
 WHERE place > 1
 """
 
 
 def measure(*, short: bool) -> Report:
-    """Single jobs with pauses between them; then a line of jobs of 20 ms on one slot, and on four."""
+    """Single jobs with pauses between them; then a line of jobs of 20 ms on one slot."""
     singles, line = (5, 20) if short else (60, 300)
     report = Report(name="latency")
     with Stack(worker_processes=2, slots=4, JOBSITE_TOOLS="benchmarks.tools") as stack:
@@ -38,13 +37,12 @@ def measure(*, short: bool) -> Report:
     return report
 
 
-def _run(stack: Stack, how: str, count: int) -> dict[str, Any]:
+def _run(stack: Stack, how: str, count: int) -> None:
     env = stack.env | {"DJANGO_SETTINGS_MODULE": "jobsite.settings"}
     command = [sys.executable, "-m", "benchmarks.latency", how, str(count)]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
     if done.returncode:
         raise RuntimeError(done.stderr[-3000:])
-    return {}
 
 
 def _inside(how: str, count: int) -> None:
