@@ -108,9 +108,9 @@ def run(running: Running, bundle: Bundle) -> End | None:
         with known(context):
             outcome = _call(context)
     finally:
+        _habits.note(running.job.tool, time.monotonic() - context.began)
         _pulse.release()
         _end_what_was_left()
-    _habits.note(running.job.tool, time.monotonic() - context.began)
     return outcome
 
 

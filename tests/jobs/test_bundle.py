@@ -6,7 +6,7 @@ import pytest
 from django.db import connection, connections
 
 from benchmarks.stack import wait_until
-from jobs import execution, lifecycle
+from jobs import bundle, execution, lifecycle
 from jobs.bundle import IN_A_ROW, Bundle
 from jobs.lifecycle import Child, Next, Usage
 from jobs.models import Attempt, Event, Job
@@ -21,6 +21,7 @@ def alone(settings, monkeypatch):
     settings.JOBSITE_STAY = 30
     settings.JOBSITE_BEAT = 0.1
     monkeypatch.setattr(execution, "_habits", execution.Habits())
+    monkeypatch.setattr(bundle, "BRIEF", 0.2)  # on a busy machine a job of nothing takes milliseconds
     yield
     execution._pulse.end()
 
@@ -106,9 +107,9 @@ def test_what_waits_behind_a_job_that_takes_long_is_handed_back_and_what_ended_i
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    bundle = Bundle(attempts, CHILD)
-    assert execution.run_all(bundle) == 2
-    bundle.close(None)
+    held = Bundle(attempts, CHILD)
+    assert execution.run_all(held) == 2
+    held.close(None)
     watcher.join()
     assert seen["while"] == ["completed", "running"]
     assert states([quick, slow, *behind]) == ["completed", "cancelled", "pending", "pending"]
@@ -120,11 +121,11 @@ def test_what_waits_behind_a_job_that_takes_long_is_handed_back_and_what_ended_i
 def test_a_cancel_that_came_before_the_ends_were_written_is_the_end():
     first, second = waiting("test.add", "test.add")
     attempts = [lifecycle.start(Job.objects.get(pk=job).current_attempt_id, CHILD) for job in (first, second)]
-    bundle = Bundle([], CHILD)
+    held = Bundle([], CHILD)
     for running in attempts:
-        bundle.add(lifecycle.finished(running, result(), Usage(), actor="t"))
+        held.add(lifecycle.finished(running, result(), Usage(), actor="t"))
     lifecycle.cancel(first, by="t", reason="not needed")
-    bundle.close(None)
+    held.close(None)
     assert states([first, second]) == ["cancelled", "completed"]
     assert Job.objects.get(pk=first).reason == "not needed"
 
@@ -140,9 +141,9 @@ def test_when_the_answer_to_a_commit_is_lost_what_was_begun_by_it_is_handed_back
         cursor.execute("SELECT pg_backend_pid()")
         backend = cursor.fetchone()[0]
     terminate(backend)
-    bundle = Bundle([], CHILD)
-    bundle.add(end)
-    bundle.close(None)
+    held = Bundle([], CHILD)
+    held.add(end)
+    held.close(None)
     assert states([first, second]) == ["completed", "pending"]
     assert [event.verb for event in Event.objects.filter(job=first).order_by("id")] == ["submit", "admit", "start", "finish"]
 
@@ -161,8 +162,8 @@ def terminate(backend):
 def test_one_job_in_a_bundle_that_fails_does_not_touch_the_others():
     ids = waiting("test.add", "test.fail", "test.add", params={})
     attempts = [lifecycle.start(Job.objects.get(pk=job).current_attempt_id, CHILD) for job in ids]
-    bundle = Bundle(attempts, CHILD)
-    execution.run_all(bundle)
-    bundle.close(None)
+    held = Bundle(attempts, CHILD)
+    execution.run_all(held)
+    held.close(None)
     assert states(ids) == ["completed", "pending", "completed"]
     assert admitted().status == "pending"
