@@ -8,6 +8,7 @@ beside it writes what has ended and hands back what was not begun.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import Counter, deque
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 # A tool is brief when so many of its jobs in a row took this process less than so many seconds each.
 BRIEF, IN_A_ROW = 0.003, 8
 MOST = 16
-# How long an end may stay unwritten, and a job that was not begun may wait behind another; seconds.
+# How long an end may stay unwritten while others are run, and a job that was not begun may wait behind one; seconds.
 HOLD = 0.03
 
 
@@ -50,10 +51,11 @@ class Bundle:
         self._lock = threading.Lock()
         self._waiting = deque(given)
         self._ends: list[End] = []
-        self.due = time.monotonic() + HOLD
+        self._held_since = self.due = math.inf
 
     def next(self) -> Running | None:
         """The next attempt to run."""
+        self.due = time.monotonic() + HOLD
         with self._lock:
             return self._waiting.popleft() if self._waiting else None
 
@@ -62,6 +64,11 @@ class Bundle:
         if end is not None:
             with self._lock:
                 self._ends.append(end)
+                self._held_since = min(self._held_since, time.monotonic())
+
+    def is_full(self) -> bool:
+        """Has an end been held for as long as it may be?"""
+        return time.monotonic() - self._held_since >= HOLD
 
     def close(self, wish: Next | None) -> None:
         """Write all ends, and begin what is wished for. A database that is away is waited for, up to the lease."""
@@ -114,7 +121,7 @@ class Bundle:
                 end.verb == "cancel" or lifecycle.stop(end.running, end.usage, actor=end.actor) is None
             ):
                 lifecycle.note_refused(end.running)
-        self._ends = []
+        self._ends, self._held_since = [], math.inf
 
     def _hand_back_unknown(self) -> None:
         """Perhaps the write was committed and only the answer got lost: then the fence refuses it now, and what was begun by it

@@ -96,6 +96,8 @@ def run_all(bundle: Bundle) -> int:
     while (running := bundle.next()) is not None:
         bundle.add(run(running, bundle))
         count += 1
+        if bundle.is_full():
+            bundle.close(None)
     return count
 
 

@@ -42,7 +42,8 @@ def states(ids):
     return [Job.objects.get(pk=job).status for job in ids]
 
 
-def test_many_brief_jobs_take_few_statements_and_each_has_its_whole_record():
+def test_many_brief_jobs_take_few_statements_and_each_has_its_whole_record(monkeypatch):
+    monkeypatch.setattr(bundle, "HOLD", 5.0)
     ids = waiting(*["test.add"] * 40)
     assert execution.answer(Attempt.objects.earliest("id").id, "default", 1000) == 40
     assert set(states(ids)) == {"completed"}
@@ -116,6 +117,29 @@ def test_what_waits_behind_a_job_that_takes_long_is_handed_back_and_what_ended_i
     for job in Job.objects.filter(pk__in=behind):
         assert (job.retry_count, job.loss_count, job.gate, job.attempts.get().state) == (0, 0, "open", "interrupted")
         assert "handed back" in job.reason
+
+
+@pytest.mark.parametrize(("full", "status"), [(True, "completed"), (False, "running")])
+def test_ends_are_written_while_others_wait_once_they_were_held_for_long(monkeypatch, full, status):
+    monkeypatch.setattr(bundle, "HOLD", 3600.0)
+    monkeypatch.setattr(Bundle, "is_full", lambda _: full)
+    ids = waiting("test.add", "test.add", "test.add")
+    held = Bundle([lifecycle.start(Job.objects.get(pk=job).current_attempt_id, CHILD) for job in ids], CHILD)
+    assert execution.run_all(held) == 3
+    assert states(ids) == [status] * 3
+    held.close(None)
+    assert states(ids) == ["completed"] * 3
+
+
+def test_a_bundle_is_full_when_its_oldest_end_was_held_for_as_long_as_it_may(monkeypatch):
+    held = Bundle([], CHILD)
+    monkeypatch.setattr(bundle, "HOLD", 0.0)
+    assert not held.is_full()
+    (job,) = waiting("test.add")
+    held.add(lifecycle.finished(lifecycle.start(Job.objects.get(pk=job).current_attempt_id, CHILD), result(), Usage(), actor="t"))
+    assert held.is_full()
+    held.close(None)
+    assert not held.is_full()
 
 
 def test_a_cancel_that_came_before_the_ends_were_written_is_the_end():
