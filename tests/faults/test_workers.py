@@ -82,11 +82,9 @@ def test_a_doorbell_that_dies_with_its_worker_is_rung_again(site, row, short):
             for child in [group, *(process.pid for process in running.children("worker"))]:
                 running.kill(child, signal.SIGSTOP)
             submit()  # at once: the worker has asked Redis for a message, and gets it while it is stopped
-            wait_until(
-                "its doorbell is rung",
-                lambda: running.one("SELECT count(*) FROM jobs_attempt WHERE rings > 0 AND state = 'admitted'"),
-                10,
-            )
+            # With a doorbell lying there already, none is rung for it: whoever takes that one takes this attempt too.
+            wait_until("it is admitted", lambda: running.one("SELECT count(*) FROM jobs_attempt WHERE state = 'admitted'"))
+            time.sleep(0.2)  # on its way to the stopped worker
             running.kill_group("worker")
             began = time.monotonic()
             running.start_worker()
