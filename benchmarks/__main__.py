@@ -16,6 +16,7 @@ NAMES = {
     "celery_faults": "what is lost when workers and Redis are killed, beside plain Celery with its safe switches",
     "submit": "jobs handed in over HTTP, beside Flower; a bulk of a thousand",
     "poll": "what a poll costs, and a thousand clients that wait",
+    "retention": "rounds of the dispatcher while 1,000,000 old jobs are removed",
     "progress": "what job.progress() costs a tool in a tight loop",
     "list": "server time and queries of every page with 1,000,000 jobs",
     "live": "from job.progress() in a worker to the changed page in a real Chromium",

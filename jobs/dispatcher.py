@@ -19,6 +19,7 @@ from jobs import (
     lifecycle,
     redis_link,
     rescue,
+    retention,
     rollup,
     sampling,
     tally,
@@ -145,6 +146,15 @@ class Dispatcher:
         if self.stopping:
             return
         log.info("this dispatcher leads")
+        removal = retention.Removal()
+        removal.start()
+        try:
+            self._rounds()
+        finally:
+            removal.stopping.set()
+            removal.join(5.0)
+
+    def _rounds(self) -> None:
         while not self.stopping:
             done = one_round()
             # Every process of the workers has its next attempt waiting already: a round for each job would be wasted.

@@ -12,7 +12,7 @@ from django.db.models import Count, DurationField, ExpressionWrapper, F, Max, Mi
 from django.db.models.functions import Now
 
 from jobs.errors import NotFound
-from jobs.models import Attempt, Job, JobMetrics
+from jobs.models import Attempt, Job, JobMetrics, RollupMark
 from jobs.sight import EVERYTHING, Sight
 from jobs.states import ACTIVE, Gate, Operation, Priority, Status
 
@@ -135,7 +135,8 @@ def refused_writes(sight: Sight = EVERYTHING) -> int:
     late = Attempt.objects.filter(refused_writes__gt=0)
     if sight != EVERYTHING:
         late = late.filter(job__in=sight.of(Job.objects.all()))
-    return late.aggregate(number=Sum("refused_writes"))["number"] or 0
+    removed = (RollupMark.objects.values_list("refused", flat=True).first() or 0) if sight == EVERYTHING else 0
+    return removed + (late.aggregate(number=Sum("refused_writes"))["number"] or 0)
 
 
 def metrics_of(job_id: str) -> JobMetrics:

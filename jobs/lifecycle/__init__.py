@@ -15,6 +15,7 @@ asking      answer                            what only the caller can tell
 depending   depend                            change what a job waits for
 settling    open_due expire settle                   what time and finished parents change
 deleting    delete                            take a job away
+removing    lock_removable remove                    finished jobs, for good
 """
 
 from jobs.lifecycle.admitting import Beat, Child, Next, Running, admit, beat, note_rung, running_of_child, start, start_next
@@ -38,6 +39,7 @@ from jobs.lifecycle.ending import (
 )
 from jobs.lifecycle.ends import End, Usage, write
 from jobs.lifecycle.holding import lock_configuration, pause, release, reprioritise, resume, withdraw, withdraw_unclaimed
+from jobs.lifecycle.removing import lock_removable, remove
 from jobs.lifecycle.settling import expire, open_due, settle
 from jobs.lifecycle.submitting import retry, submit, submit_many, submit_once
 from jobs.submission import Submission
@@ -70,12 +72,14 @@ __all__ = [
     "interrupt",
     "interrupted",
     "lock_configuration",
+    "lock_removable",
     "lose",
     "note_refused",
     "note_rung",
     "open_due",
     "pause",
     "release",
+    "remove",
     "reprioritise",
     "resume",
     "retry",

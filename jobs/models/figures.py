@@ -92,6 +92,7 @@ class RollupMark(models.Model):
     id = models.SmallIntegerField(primary_key=True, default=1, editable=False)
     counted = models.BigIntegerField(default=0)
     fence = models.BigIntegerField(default=0, help_text="May be counted once no transaction is open that could fill a gap below.")
+    refused = models.BigIntegerField(default=0, db_default=0, help_text="Refused writes of attempts that were removed.")
     fence_xid = models.BigIntegerField(default=0, help_text="Transactions from this one on began after the fence was read.")
 
     class Meta:

@@ -30,7 +30,13 @@ class Job(models.Model):
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     cancel_reason = models.TextField(blank=True, default="")
     current_attempt = models.ForeignKey(
-        "Attempt", null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+        "Attempt",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,  # checking it would read all jobs for each attempt that is removed
     )
     attempt_count = models.IntegerField(default=0)
     retry_count = models.IntegerField(default=0)
@@ -286,7 +292,10 @@ class Event(models.Model):
     """One row for each move of a job: history, outbox and source of statistics. Append-only."""
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="events", db_index=False)
-    attempt = models.ForeignKey(Attempt, null=True, blank=True, on_delete=models.CASCADE, related_name="events", db_index=False)
+    # Without a constraint, for which every attempt that is removed would be looked for among all events.
+    attempt = models.ForeignKey(
+        Attempt, null=True, blank=True, on_delete=models.CASCADE, related_name="events", db_index=False, db_constraint=False
+    )
     verb = models.CharField(max_length=20)
     before = models.CharField(max_length=9, blank=True, default="")
     after = models.CharField(max_length=9)
