@@ -40,6 +40,12 @@ class UnusableToken(Refused):
     code, title = "unusable-token", "The token cannot be made"
 
 
+class TakenName(UnusableToken):
+    """Names are never used twice, so that the history of jobs says whose they were."""
+
+    code, title, http_status = "taken-name", "There is a token of this name", 409
+
+
 def make(
     name: str,
     *,
@@ -76,7 +82,7 @@ def make(
             )
             audit.note("make token", f"token {name}", by=by, after={"scopes": wanted, "expires": str(expires_at or "never")})
     except IntegrityError:
-        raise UnusableToken(f"there is a token named {name!r} already; names are never used twice") from None
+        raise TakenName(f"there is a token named {name!r} already; names are never used twice") from None
     return token, secret
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from django.utils import timezone
 from ninja import Router
@@ -11,6 +11,7 @@ from pydantic import Field
 
 from jobs import tokens
 from jobs.api.auth import ADMIN, ApiRequest
+from jobs.api.groups import Name
 from jobs.api.problems import Forbidden
 from jobs.api.requests import Label, Sent
 from jobs.api.wire import WIRE
@@ -19,6 +20,8 @@ from jobs.models import ApiToken
 from jobs.schemas import Millis, Shape, ms
 
 router = Router(tags=["tokens"])
+
+Scope = Literal["jobs:read", "jobs:submit", "jobs:report", "jobs:control", "admin"]
 
 
 class Token(Shape):
@@ -48,8 +51,8 @@ class TokenList(Shape):
 class NewToken(Sent):
     """`tools` and `projects` are the only ones whose jobs it sees and moves; without them, all."""
 
-    name: Label
-    scopes: Annotated[list[str], Field(min_length=1, max_length=10)] = list(tokens.DEFAULT_SCOPES)
+    name: Annotated[str, Field(max_length=100, pattern=f"^{tokens.NAME.pattern}$")]
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=10)] = ["jobs:read", "jobs:submit", "jobs:control"]
     tools: Annotated[list[Label], Field(max_length=100)] = []
     projects: Annotated[list[Label], Field(max_length=100)] = []
     expires_in_days: Annotated[float, Field(strict=True, gt=0, le=36_500, allow_inf_nan=False)] | None = None
@@ -79,7 +82,7 @@ def listing(request: ApiRequest) -> TokenList:
 
 
 @router.delete("/{path:name}", response={204: None}, auth=ADMIN, operation_id="revokeToken")
-def revoke(request: ApiRequest, name: str) -> None:
+def revoke(request: ApiRequest, name: Name) -> None:
     """From now on the token is refused; one that was revoked before stays so."""
     _refuse_limited(request)
     tokens.revoke(name, by=request.caller.name)

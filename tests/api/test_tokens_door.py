@@ -1,8 +1,11 @@
 """Tokens over the API: only who may do everything and sees everything makes them."""
 
+from typing import get_args
+
 import pytest
 
 from jobs import tokens
+from jobs.api.tokens import NewToken, Scope
 from jobs.models import ApiToken, AuditEntry
 from tests.api.steps import API, Caller, problem
 
@@ -47,6 +50,15 @@ def test_a_revoked_token_is_refused(admin):
 def test_what_cannot_be_made_is_refused(admin, body):
     assert problem(admin.post("/tokens", body))["status"] == 422
     assert ApiToken.objects.count() == 1
+
+
+def test_a_name_is_never_used_twice(admin):
+    assert problem(admin.post("/tokens", {"name": "admin"}))["type"].endswith("/taken-name")
+
+
+def test_the_scopes_that_may_be_asked_for_are_those_there_are():
+    assert set(get_args(Scope)) == set(tokens.SCOPES)
+    assert NewToken(name="x").scopes == list(tokens.DEFAULT_SCOPES)
 
 
 def test_without_the_scope_admin_there_are_no_tokens():
