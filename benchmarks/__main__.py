@@ -19,6 +19,7 @@ NAMES = {
     "retention": "rounds of the dispatcher while 1,000,000 old jobs are removed",
     "progress": "what job.progress() costs a tool in a tight loop",
     "list": "server time and queries of every page with 1,000,000 jobs",
+    "sockets": "a thousand live sockets on one web process: delay, loss, memory, slow clients",
     "live": "from job.progress() in a worker to the changed page in a real Chromium",
     "latency": "from submit to start on an idle system, and from an end to the start that waited for its slot",
     "replay": "a recorded workflow replayed, against its lower bound",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from django.http import HttpResponse
 from ninja import Router
 
-from jobs import lifecycle, sight
+from jobs import audit, lifecycle, sight
 from jobs.api.auth import CONTROL, SUBMIT, ApiRequest
 from jobs.api.jobs import after, made
 from jobs.api.reach import refuse_beyond
@@ -27,7 +27,7 @@ def cancel(request: ApiRequest, job_id: JobId, response: HttpResponse, wanted: J
     if wish.dependents:
         lifecycle.cancel_family("job", job_id, by=request.caller.name, reason=wish.reason, sight=request.caller.sight)
     else:
-        lifecycle.cancel(job_id, by=request.caller.name, reason=wish.reason)
+        audit.act("cancel", lifecycle.cancel, job_id, by=request.caller.name, reason=wish.reason)
     return after(job_id, response)
 
 
@@ -35,7 +35,7 @@ def cancel(request: ApiRequest, job_id: JobId, response: HttpResponse, wanted: J
 def retry(request: ApiRequest, job_id: JobId, response: HttpResponse, wanted: Retrial | None = None) -> JobStatusMessage:
     """Send a failed or cancelled job back to pending with all its retries; with other params, if these are given."""
     sight.refuse_unseen(job_id, request.caller.sight)
-    lifecycle.retry(job_id, by=request.caller.name, params=wanted.params if wanted else None)
+    audit.act("retry", lifecycle.retry, job_id, by=request.caller.name, params=wanted.params if wanted else None)
     return after(job_id, response)
 
 
@@ -52,7 +52,7 @@ def clone(request: ApiRequest, job_id: JobId, response: HttpResponse, wanted: Jo
 def pause(request: ApiRequest, job_id: JobId, response: HttpResponse, wanted: Cancellation | None = None) -> JobStatusMessage:
     """Hold a pending job back until it is resumed."""
     sight.refuse_unseen(job_id, request.caller.sight)
-    lifecycle.pause(job_id, by=request.caller.name, reason=wanted.reason if wanted else "")
+    audit.act("pause", lifecycle.pause, job_id, by=request.caller.name, reason=wanted.reason if wanted else "")
     return after(job_id, response)
 
 
@@ -60,7 +60,7 @@ def pause(request: ApiRequest, job_id: JobId, response: HttpResponse, wanted: Ca
 def resume(request: ApiRequest, job_id: JobId, response: HttpResponse) -> JobStatusMessage:
     """Let a paused job in again, at its old place in line."""
     sight.refuse_unseen(job_id, request.caller.sight)
-    lifecycle.resume(job_id, by=request.caller.name)
+    audit.act("resume", lifecycle.resume, job_id, by=request.caller.name)
     return after(job_id, response)
 
 
@@ -68,7 +68,7 @@ def resume(request: ApiRequest, job_id: JobId, response: HttpResponse) -> JobSta
 def release(request: ApiRequest, job_id: JobId, response: HttpResponse) -> JobStatusMessage:
     """Let a job in again that was quarantined because its process vanished three times in a row."""
     sight.refuse_unseen(job_id, request.caller.sight)
-    lifecycle.release(job_id, by=request.caller.name)
+    audit.act("release", lifecycle.release, job_id, by=request.caller.name)
     return after(job_id, response)
 
 
@@ -76,5 +76,5 @@ def release(request: ApiRequest, job_id: JobId, response: HttpResponse) -> JobSt
 def priority(request: ApiRequest, job_id: JobId, response: HttpResponse, wanted: NewPriority) -> JobStatusMessage:
     """Give a pending job another priority, and with it another place in line."""
     sight.refuse_unseen(job_id, request.caller.sight)
-    lifecycle.reprioritise(job_id, wanted.priority, by=request.caller.name)
+    audit.act("reprioritise", lifecycle.reprioritise, job_id, by=request.caller.name, priority=wanted.priority)
     return after(job_id, response)

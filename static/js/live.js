@@ -12,6 +12,11 @@ const HIDDEN_FOR = 30_000;
 export function connect(part) {
   /** @type {WebSocket | null} */
   let socket = null;
+  /** Where sockets are blocked, the same frames come as events. @type {EventSource | null} */
+  let stream = null;
+  /** Closed again before it was ever open; twice, and sockets are taken for blocked. */
+  let barred = 0;
+  let epoch = "";
   let paused = false;
   // The page was drawn by the server about when its navigation began: from then on it may have missed changes.
   let heard = performance.timeOrigin;
@@ -37,30 +42,38 @@ export function connect(part) {
   };
 
   const open = () => {
-    if (socket || paused) return;
+    if (socket || stream || paused) return;
+    if (barred > 1) return listen();
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     socket = new WebSocket(`${scheme}://${location.host}/live/`);
     socket.onopen = () => {
+      barred = 0;
       received = 0;
       number = -1;
       wait = 500;
       hello();
       say("on", "live");
     };
+    let opened = false;
+    socket.addEventListener("open", () => {
+      opened = true;
+    });
     socket.onmessage = (event) => {
       const message = JSON.parse(event.data);
       received += 1;
       socket?.send(JSON.stringify({ t: "ack", n: received }));
-      // Frames are numbered: after a gap the whole state is asked for.
-      if (message.t === "frame" && number >= 0 && message.n > number + 1) hello();
-      heard = Date.now();
-      number = message.n;
-      part.show(message.jobs);
-      noteFailures(message.jobs);
-      refreshSoon(message.jobs);
+      // Frames are numbered within the hub's epoch: after a gap, or from another hub, the whole state is asked for.
+      const another = epoch !== "" && message.e !== epoch;
+      if (message.t === "frame" && (another || (number >= 0 && message.n > number + 1))) hello();
+      take(message);
     };
     socket.onclose = (event) => {
       socket = null;
+      if (!opened) barred += 1;
+      if (event.code === 4409) {
+        say("off", "too many live pages are open");
+        return;
+      }
       if (event.code === 4401) {
         say("off", "signed out: sign in again");
         return;
@@ -71,7 +84,35 @@ export function connect(part) {
       wait = Math.min(wait * 2, 10_000);
     };
   };
+  /** @param {{e: string, n: number, jobs: Delta[]}} message */
+  const take = (message) => {
+    heard = Date.now();
+    epoch = message.e;
+    number = message.n;
+    part.show(message.jobs);
+    noteFailures(message.jobs);
+    refreshSoon(message.jobs);
+  };
+  const listen = () => {
+    const away = String(Math.max(0, Math.round(Date.now() - heard)));
+    stream = new EventSource(
+      `/live/events/?${new URLSearchParams({ topic: part.topic, ids: part.ids().slice(0, 200).join(","), away })}`,
+    );
+    stream.onopen = () => say("on", "live");
+    stream.onmessage = (event) => take(JSON.parse(event.data));
+    stream.onerror = () => {
+      say("waiting", "reconnecting");
+      // What was refused is not tried again by itself; perhaps sockets are let through by now.
+      if (stream?.readyState !== EventSource.CLOSED) return;
+      stream = null;
+      barred = 0;
+      setTimeout(open, wait * (0.5 + Math.random()));
+      wait = Math.min(wait * 2, 10_000);
+    };
+  };
   const close = () => {
+    stream?.close();
+    stream = null;
     const old = socket;
     socket = null;
     if (old) {

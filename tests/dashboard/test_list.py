@@ -240,3 +240,17 @@ def test_all_that_match_is_exported_as_a_stream():
     assert rows[0]["project"] == "'=cmd()"
     assert [job["id"] for job in json.loads(async_to_sync(read)("json", "status:failed"))] == ["broken"]
     assert len(json.loads(async_to_sync(read)("json", ""))) == 6
+
+
+def test_a_failed_job_is_retried_with_changed_params_or_cloned(client):
+    job = failed(submitted(params={"a": 1}, project="P"))
+    page = client.get(f"/submit/?from={job.id}").content.decode()
+    assert "&quot;a&quot;: 1" in page
+    answer = client.post("/submit/", {"from": job.id, "tool": "x", "params": '{"a": 2}', "priority": "high", "how": "retry"})
+    assert answer.headers["Location"] == f"/jobs/{job.id}/"
+    assert (Job.objects.get(pk=job.id).status, Job.objects.get(pk=job.id).params) == ("pending", {"a": 2})
+    client.post("/submit/", {"from": job.id, "params": '{"a": 3}', "priority": "low"})
+    clone = Job.objects.exclude(pk=job.id).get()
+    assert (clone.params, clone.project, clone.priority, clone.tool) == ({"a": 3}, "P", "low", "test.add")
+    assert client.get("/submit/?from=nobody").status_code == 404
+    assert list(AuditEntry.objects.order_by("id").values_list("action", flat=True)) == ["retry", "submit"]
