@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import Any, get_args
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import redirect, render
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
@@ -26,9 +28,14 @@ def _kind(kind: str) -> Kind:
     return "batch" if kind == "batch" else "project"
 
 
+def _name(given: QueryDict) -> str:
+    """In the query, not the path: a batch may be called anything."""
+    return given.get("name", "").replace("\x00", "")
+
+
 @require_safe
-def page(request: HttpRequest, kind: str, name: str) -> HttpResponse:
-    seen, now, of = sight_of(request.user), timezone.now(), _kind(kind)
+def page(request: HttpRequest, kind: str) -> HttpResponse:
+    seen, now, of, name = sight_of(request.user), timezone.now(), _kind(kind), _name(request.GET)
     try:
         whole = groups.progress(of, name, seen)
     except NotFound as missing:
@@ -65,22 +72,23 @@ def _drawn(graph: workflow.Workflow) -> dict[str, Any]:
 
 @require_POST
 @permission_required(roles.CONTROL, raise_exception=True)
-def cancel(request: HttpRequest, kind: str, name: str) -> HttpResponseRedirect:
-    return _all(request, kind, name, "cancel")
+def cancel(request: HttpRequest, kind: str) -> HttpResponseRedirect:
+    return _all(request, kind, "cancel")
 
 
 @require_POST
 @permission_required(roles.CONTROL, raise_exception=True)
-def retry(request: HttpRequest, kind: str, name: str) -> HttpResponseRedirect:
-    return _all(request, kind, name, "retry")
+def retry(request: HttpRequest, kind: str) -> HttpResponseRedirect:
+    return _all(request, kind, "retry")
 
 
-def _all(request: HttpRequest, kind: str, name: str, action: str) -> HttpResponseRedirect:
+def _all(request: HttpRequest, kind: str, action: str) -> HttpResponseRedirect:
     verb, by = {"cancel": groups.cancel, "retry": groups.retry_failed}[action], request.user.get_username()
+    name = _name(request.POST)
     try:
         number = verb(_kind(kind), name, sight_of(request.user), by=by)
     except NotFound as missing:
         raise Http404(str(missing)) from None
     audit.note(f"{action} {kind}", f"{kind} {name}", by=by, after={"jobs": number})
     messages.success(request, f"{number} jobs are {'cancelled or asked to stop' if action == 'cancel' else 'pending again'}.")
-    return redirect("workflow", kind=kind, name=name)
+    return HttpResponseRedirect(f"{reverse('workflow', args=[kind])}?{urlencode({'name': name})}")

@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from datetime import timedelta
+from urllib.parse import quote
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -188,21 +189,28 @@ def test_the_audit_page_tells_who_did_what_from_where_and_may_be_seen_by_few(cli
 def test_a_workflow_shows_its_graph_and_its_failed_part_is_retried(client):
     first = failed(submitted(batch="b", id="w1"))
     submitted(batch="b", id="w2", depends_on=["w1"])
-    page = client.get("/workflows/batch/b/").content.decode()
+    page = client.get("/workflows/batch/?name=b").content.decode()
     drawn = json.loads(re.search(r'<script id="drawn" type="application/json">(.*?)</script>', page)[1])
     assert {job["id"] for job in drawn["jobs"]} == {"w1", "w2"}
     assert drawn["edges"] == [["w1", "w2"]]
     assert drawn["critical"] == ["w1", "w2"]
-    client.post("/workflows/batch/b/retry/")
+    client.post("/workflows/batch/retry/", {"name": "b"})
     assert Job.objects.get(pk=first.id).status == "pending"
-    client.post("/workflows/batch/b/cancel/")
+    client.post("/workflows/batch/cancel/", {"name": "b"})
     assert set(Job.objects.filter(batch="b").values_list("status", flat=True)) == {"cancelled"}
-    assert client.get("/workflows/batch/none/").status_code == 404
-    assert client.get("/workflows/tool/b/").status_code == 404
-    assert viewer().post("/workflows/batch/b/cancel/").status_code == 403
+    assert client.get("/workflows/batch/?name=none").status_code == 404
+    assert client.get("/workflows/tool/?name=b").status_code == 404
+    assert viewer().post("/workflows/batch/cancel/", {"name": "b"}).status_code == 403
 
 
-QUERIES = {"/jobs/": 13, "/jobs/?q=status:pending": 13, "/jobs/{job}/": 20, "/tokens/": 9, "/audit/": 9, "/workflows/batch/b/": 13}
+QUERIES = {
+    "/jobs/": 13,
+    "/jobs/?q=status:pending": 13,
+    "/jobs/{job}/": 20,
+    "/tokens/": 9,
+    "/audit/": 9,
+    "/workflows/batch/?name=b": 13,
+}
 
 
 @pytest.mark.parametrize("address", QUERIES)
@@ -254,3 +262,17 @@ def test_a_failed_job_is_retried_with_changed_params_or_cloned(client):
     assert (clone.params, clone.project, clone.priority, clone.tool) == ({"a": 3}, "P", "low", "test.add")
     assert client.get("/submit/?from=nobody").status_code == 404
     assert list(AuditEntry.objects.order_by("id").values_list("action", flat=True)) == ["retry", "submit"]
+
+
+def test_a_batch_may_be_called_anything(client):
+    name = "a/b\n<script>alert(1)</script>?&#"
+    job = submitted(batch=name, project=name)
+    for address in (
+        f"/jobs/{job.id}/",
+        "/jobs/",
+        f"/workflows/batch/?name={quote(name)}",
+        f"/workflows/project/?name={quote(name)}",
+    ):
+        answer = client.get(address)
+        assert answer.status_code == 200
+        assert "<script>alert" not in answer.content.decode()
