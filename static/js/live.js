@@ -98,12 +98,17 @@ export function connect(part) {
     stream = new EventSource(
       `/live/events/?${new URLSearchParams({ topic: part.topic, ids: part.ids().slice(0, 200).join(","), away })}`,
     );
-    stream.onopen = () => say("on", "live");
+    let opened = false;
+    stream.onopen = () => {
+      opened = true;
+      say("on", "live");
+    };
     stream.onmessage = (event) => take(JSON.parse(event.data));
     stream.onerror = () => {
       say("waiting", "reconnecting");
-      // What was refused is not tried again by itself; perhaps sockets are let through by now.
-      if (stream?.readyState !== EventSource.CLOSED) return;
+      // A stream that was open is opened again by the browser, which says what it has seen. Else sockets are tried anew.
+      if (opened && stream?.readyState !== EventSource.CLOSED) return;
+      stream?.close();
       stream = null;
       barred = 0;
       setTimeout(open, wait * (0.5 + Math.random()));
