@@ -11,7 +11,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
-from jobs import lifecycle, rollup
+from jobs import lifecycle, outbox, rollup
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +26,17 @@ def remove_old(*, older_than: timedelta | None = None, most: int = BATCH, before
     """
     kept = settings.JOBSITE_RETENTION if older_than is None else older_than
     with transaction.atomic():
-        ids = lifecycle.lock_removable(older_than=kept, counted=rollup.counted_up_to(), most=most)
+        ids = lifecycle.lock_removable(older_than=kept, counted=_used_up_to(), most=most)
         if ids and before is not None:
             before(ids)
         return lifecycle.remove(ids)
+
+
+def _used_up_to() -> int:
+    """Later events are not rolled up yet, or some subscriber has not been told them."""
+    told = outbox.told_up_to()
+    counted = rollup.counted_up_to()
+    return counted if told is None else min(counted, told)
 
 
 class Removal(threading.Thread):

@@ -24,10 +24,12 @@ _MARK = """
 SELECT counted, fence, fence_xid <= pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 FROM jobs_rollupmark WHERE id = 1 FOR UPDATE
 """
-# Every number up to the fence was drawn before this snapshot, by a transaction that is over or older than its xmax.
+_NEWEST = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM jobs_event_id_seq"
+# 1 the newest number was read; 2 this takes a transaction id, which is greater than that of everybody who holds a number up to
+# there, because each verb writes its job before its event. A snapshot's xmax would not do: who runs may have a greater id.
 _FENCE = """
-UPDATE jobs_rollupmark SET fence = newest, fence_xid = pg_snapshot_xmax(pg_current_snapshot())::text::bigint
-FROM (SELECT max(id) AS newest FROM jobs_event) e WHERE id = 1 AND newest > fence
+UPDATE jobs_rollupmark SET fence = %(newest)s, fence_xid = pg_current_xact_id()::text::bigint
+WHERE id = 1 AND fence = counted AND fence < %(newest)s
 """
 _SUMS = """submitted started completed failed cancelled retried lost ended run_ms wasted_ms memory_asked_mb memory_used_mb
     cpu_asked cpu_used scored score""".split()  # noqa: SIM905  (as a list literal it would fill a page)
@@ -108,9 +110,11 @@ def roll_up(most: int = MOST) -> bool:
         if until > counted:
             cursor.execute(_COUNT, {"since": counted, "until": until})
             cursor.execute("UPDATE jobs_rollupmark SET counted = %s WHERE id = 1", [until])
-        if until == fence:
-            cursor.execute(_FENCE)
-        return bool(until < fence)
+    if until == fence:
+        with connection.cursor() as cursor:
+            cursor.execute(_NEWEST)
+            cursor.execute(_FENCE, {"newest": cursor.fetchone()[0]})
+    return bool(until < fence)
 
 
 def forget_old() -> None:

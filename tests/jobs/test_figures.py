@@ -201,3 +201,27 @@ def test_minutes_and_hours_that_no_page_asks_for_are_neither_kept_nor_made():
     Rollup.objects.filter(span="hour").update(at="2020-01-01T00:00Z")
     rollup.forget_old()
     assert {row.span for row in Rollup.objects.all()} == {"day"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_event_of_a_transaction_that_began_last_is_not_passed_over():
+    """Its transaction has the greatest id of all that run, and nobody has ended since: a snapshot's xmax is not beyond it."""
+    all_counted()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly():
+        with transaction.atomic():
+            lifecycle.submit(Submission(tool="test.add"), by="slow")
+            begun.set()
+            go_on.wait(20)
+        connection.close()
+
+    slow = threading.Thread(target=slowly)
+    slow.start()
+    assert begun.wait(20)
+    for _ in range(5):
+        rollup.roll_up()
+    go_on.set()
+    slow.join()
+    all_counted()
+    assert total()["submitted"] == 1

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 
 from benchmarks.stack import Stack, wait_until
 from jobs import dispatcher, failure_groups, lifecycle, retention, rollup, statistics
-from jobs.models import Attempt, Dependency, Event, Job, JobMetrics, Rollup
+from jobs.models import Attempt, Dependency, Event, Job, JobMetrics, Rollup, Subscription
 from tests.factories import completed, failed, submitted
 
 NONE = timedelta(seconds=-1)
@@ -130,3 +130,13 @@ def test_the_dispatcher_removes_old_jobs_by_itself():
         wait_until("all are done", lambda: stack.one(count) == 3)
         wait_until("all are removed", lambda: stack.one("SELECT count(*) FROM jobs_job") == 0)
         assert stack.one("SELECT count(*) FROM jobs_event") == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_whose_events_some_subscriber_has_not_heard_stays(old_enough):
+    completed()
+    counted()
+    Subscription.objects.create(name="slow", position=Event.objects.earliest("id").id)
+    assert retention.remove_old() == 0
+    Subscription.objects.update(position=Event.objects.latest("id").id)
+    assert retention.remove_old() == 1
