@@ -49,7 +49,7 @@ DELETE FROM jobs_job j USING old WHERE j.id = old.id RETURNING j.id
 
 
 def lock_removable(*, older_than: timedelta, counted: int, most: int) -> list[str]:
-    """Finished jobs that may go, oldest first; locked until the end of the caller's transaction. Later events than `counted` stay."""
+    """Finished jobs that may go, oldest first; locked until the end of the caller's transaction. Events after `counted` stay."""
     return [job for (job,) in fetch(_REMOVABLE, {"older": older_than, "counted": counted, "most": most})]
 
 
