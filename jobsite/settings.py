@@ -242,9 +242,9 @@ JOBSITE_RETENTION = timedelta(milliseconds=float(os.environ.get("JOB_MANAGER_MAX
 JOBSITE_CLEANUP = float(os.environ.get("JOB_MANAGER_CLEANUP_INTERVAL", "300000")) / 1000
 # An admitted attempt that nobody started is rung again after this long.
 JOBSITE_START_TIMEOUT = float(os.environ.get("JOBSITE_START_TIMEOUT", "5"))
-# How long a tool may take to come to an end once it was told to stop, before its process is ended.
 # A job whose process tree holds more than its memoryMB times this is ended; a job that names no memory is not watched.
 JOBSITE_MEMORY_FACTOR = float(os.environ.get("JOBSITE_MEMORY_FACTOR", "1.5"))
+# How long a tool may take to come to an end once it was told to stop, before its process is ended.
 JOBSITE_GRACE = float(os.environ.get("JOBSITE_GRACE", "5"))
 # A child goes on with the next admitted attempt for this long per doorbell.
 JOBSITE_STAY = float(os.environ.get("JOBSITE_STAY", "3"))

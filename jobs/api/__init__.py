@@ -58,7 +58,7 @@ def _guarded() -> tuple[list[URLPattern | URLResolver], str, str]:
     for pattern in patterns:
         if isinstance(pattern, URLPattern):
             pattern.callback = door.guard(pattern.callback)
-    return [*patterns, re_path("^(?P<rest>.*)$", door.nothing_here)], app_name, namespace
+    return [*patterns, re_path(r"^(?P<rest>[\s\S]*)$", door.nothing_here)], app_name, namespace
 
 
 urls = _guarded()

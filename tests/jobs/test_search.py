@@ -156,6 +156,8 @@ def test_the_leading_term_is_answered_by_an_index(text):
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute("SET LOCAL enable_bitmapscan = off")
+        # What the statistics of a few rows say is chance: only an index in the list's own order needs no sort.
+        cursor.execute("SET LOCAL enable_sort = off")
         cursor.execute(f"EXPLAIN {sql}", values)
         plan = "\n".join(row[0] for row in cursor.fetchall())
     assert "Index Scan using job_newest" in plan, plan
