@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -102,15 +103,24 @@ def losing_answers(port: int, *, losses: int) -> Iterator[str]:
     road = socket.create_server(("127.0.0.1", 0))
     left = [losses]
 
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        # A request comes in pieces: its head, then its body.
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 20):
+                sink.sendall(data)
+
     def carry(near: socket.socket) -> None:
         with near, socket.create_connection(("127.0.0.1", port)) as far:
-            far.sendall(near.recv(1 << 20))
+            threading.Thread(target=pump, args=(near, far), daemon=True).start()
             answer = far.recv(1 << 20)
             if left[0] > 0:
                 left[0] -= 1
             else:
-                # One request a connection: the client opens another one for the next.
                 near.sendall(answer)
+                pump(far, near)
+            for end in (near, far):
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
 
     def serve() -> None:
         while True:
