@@ -65,7 +65,9 @@ def test_a_codemap_goes_from_pending_to_completed_with_its_bar_moving_and_no_rel
     submit(page, "codemap", '{"package": "django"}')
     watch_the_bar(page)
     page.wait_for_selector(".head[data-status=completed]", timeout=60_000)
-    page.wait_for_selector("pre:has-text('internal_edges')")
+    page.wait_for_selector(
+        ".json:has-text('internal_edges'), pre:has-text('internal_edges'), details:has-text('internal_edges')", state="attached"
+    )
     values = [value for value in page.evaluate("window.seen") if value is not None]
     assert page.evaluate("window.neverReloaded")
     assert values == sorted(values)

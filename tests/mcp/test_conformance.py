@@ -40,12 +40,22 @@ def test_all_task_scenarios_of_the_suite_are_run() -> None:
     assert listed == SCENARIOS
 
 
+@pytest.fixture(scope="module")
+def tried(site: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[subprocess.CompletedProcess[str], Any]]:
+    """Every scenario, once: how it ended, and its checks."""
+    found = {}
+    for scenario in SCENARIOS:
+        folder = tmp_path_factory.mktemp(scenario)
+        where = ["--url", f"{site.address}/mcp", "--scenario", scenario, "--spec-version", "2026-07-28", "--force"]
+        done = suite("server", *where, "--timeout", "90000", "-o", str(folder))
+        found[scenario] = done, json.loads(next(folder.rglob("checks.json")).read_text())
+    return found
+
+
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_scenario(site: Stack, scenario: str, tmp_path: Path) -> None:
-    address = f"{site.address}/mcp"
-    revision = ["--spec-version", "2026-07-28", "--force"]
-    done = suite("server", "--url", address, "--scenario", scenario, *revision, "--timeout", "90000", "-o", str(tmp_path))
-    checks: list[dict[str, Any]] = json.loads(next(tmp_path.rglob("checks.json")).read_text())
+def test_scenario(tried: dict[str, tuple[subprocess.CompletedProcess[str], Any]], scenario: str) -> None:
+    done, checks = tried[scenario]
     bad = [f"{c['status']} {c['id']}: {c.get('errorMessage')}" for c in checks if c["status"] not in {"SUCCESS", "INFO"}]
     if scenario in SKIPPED:
         assert [check["status"] for check in checks] == ["SKIPPED"]
@@ -55,11 +65,15 @@ def test_scenario(site: Stack, scenario: str, tmp_path: Path) -> None:
         assert bad == []
 
 
+@pytest.mark.timeout(400)
+@pytest.mark.usefixtures("tried")
 def test_every_move_of_an_agent_is_in_the_log_with_the_name_of_its_token(site: Stack) -> None:
     actors = site.query("SELECT DISTINCT verb, actor FROM jobs_event WHERE verb IN ('submit', 'answer') OR actor LIKE 'token:%%'")
     assert all(actor.startswith("token:") for _, actor in actors)
     assert {"submit", "cancel_requested", "answer"} <= {verb for verb, _ in actors}
 
 
+@pytest.mark.timeout(400)
+@pytest.mark.usefixtures("tried")
 def test_nothing_went_wrong_on_the_server(site: Stack) -> None:
     assert "Traceback" not in site.log("web")
