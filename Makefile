@@ -91,8 +91,8 @@ bench-setup: .venv-peers/.done ## the peers that the benchmarks measure beside
 bench: $(VENV)/.dev ## all benchmarks
 	$(VENV)/bin/python -m benchmarks all
 
-bench-short: $(VENV)/.dev ## a short form of each benchmark, so that none can rot
-	$(VENV)/bin/python -m benchmarks all --short
+bench-short: $(VENV)/.dev ## a short form of each benchmark (NAME=... of one), so that none can rot
+	$(VENV)/bin/python -m benchmarks $(or $(NAME),all) --short
 
 clean: ## remove what was built; data in var/ stays
 	rm -rf .venv .venv-* node_modules var/static .mypy_cache .ruff_cache .pytest_cache
