@@ -114,10 +114,11 @@ def neighbours(job: Job, parents: Sequence[Job], children: Sequence[Job]) -> Gra
     left, right = parents[:MOST_NEIGHBOURS], children[:MOST_NEIGHBOURS]
     rows = max(len(left), len(right), 1)
     height = rows * (NODE_HEIGHT + GAP) - GAP
-    middle = WIDTH / 2 - NODE_WIDTH / 2
-    me = Node(job=job, x=middle, y=(height - NODE_HEIGHT) / 2)
+    middle, last = WIDTH / 2 - NODE_WIDTH / 2, WIDTH - NODE_WIDTH
+    # A side that is empty takes no room.
+    me = Node(job=job, x=middle if left else 0.0, y=(height - NODE_HEIGHT) / 2)
     before = _column(left, 0.0, height)
-    after = _column(right, WIDTH - NODE_WIDTH, height)
+    after = _column(right, last if left else middle, height)
     edges = [_edge(NODE_WIDTH, node.middle, me.x, me.middle) for node in before]
     edges += [_edge(me.x + NODE_WIDTH, me.middle, node.x, node.middle) for node in after]
     return Graph(

@@ -9,14 +9,27 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from jobs import tokens, tools
+from jobs.payloads import Json
 from jobs.states import Priority
 
 
 class SubmitForm(forms.Form):
-    """A job for any registered tool; the params are JSON, checked by the tool's own schema when it is submitted."""
+    """What is said about a job besides its params."""
 
-    params = forms.CharField(label=_("Params (JSON)"), widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false"}))
-    priority = forms.ChoiceField(label=_("Priority"), choices=Priority.choices, initial=Priority.MEDIUM)
+    priority = forms.ChoiceField(
+        label=_("Priority"),
+        choices=Priority.choices,
+        initial=Priority.MEDIUM,
+        widget=forms.Select(attrs={"class": "form-select"}),
+    )
+
+
+class ParamsForm(forms.Form):
+    """Params as one JSON object, for what no form can be drawn of, and for who prefers to paste."""
+
+    params = forms.CharField(
+        label=_("Params (JSON)"), widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false", "class": "form-control mono"})
+    )
 
     def clean_params(self) -> dict[str, Any]:
         try:
@@ -25,6 +38,11 @@ class SubmitForm(forms.Form):
             raise forms.ValidationError(_("This is not JSON: %(error)s"), params={"error": str(error)[:200]}) from None
         if not isinstance(params, dict):
             raise forms.ValidationError(_('Params are a JSON object, for example {"package": "email"}'))
+        return params
+
+    @property
+    def values(self) -> dict[str, Json]:
+        params: dict[str, Json] = self.cleaned_data["params"]
         return params
 
 
@@ -38,15 +56,11 @@ class TokenForm(forms.Form):
     )
 
 
-def example_params(tool: tools.Tool) -> str:
-    """A first draft of the params, made from the schema: required fields, and optional ones with their defaults."""
-    schema = tool.params.model_json_schema()
-    empty = {"string": "", "integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
-    draft = {
-        name: empty.get(field.get("type", ""))
-        for name, field in schema.get("properties", {}).items()
-        if name in schema.get("required", [])
-    }
+def example_params(tool: tools.Tool) -> dict[str, Json]:
+    """A first draft of the params, made from the schema: the required fields, each empty."""
     if tool.name == "codemap":
-        draft = {"package": "email"}
-    return json.dumps(draft, indent=2)
+        return {"package": "email"}
+    schema = tool.params.model_json_schema()
+    empty: dict[str, Json] = {"string": "", "integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
+    fields = schema.get("properties", {})
+    return {name: empty.get(fields[name].get("type", "")) for name in schema.get("required", []) if name in fields}

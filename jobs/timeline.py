@@ -12,7 +12,7 @@ from jobs.states import Gate
 
 @dataclass(frozen=True, kw_only=True)
 class Stretch:
-    """`state` is dependencies, time, backoff, paused, capacity, starting, running or ended; `until` None: it still is so."""
+    """`state`: dependencies, time, backoff, answer, paused, capacity, starting, running or ended. `until` None: it still is so."""
 
     state: str
     since: datetime
@@ -22,12 +22,14 @@ class Stretch:
         return max(0.0, ((self.until or now) - self.since).total_seconds())
 
 
-_GATES = {
+# What a pending job is doing, by what keeps it.
+GATES = {
     Gate.DEPENDENCIES: "dependencies",
     Gate.TIME: "time",
     Gate.PAUSED: "paused",
     Gate.OPEN: "capacity",
     Gate.QUARANTINED: "paused",
+    Gate.INPUT: "answer",
 }
 
 
@@ -48,16 +50,18 @@ class _Path:
 def stretches(job: Job, attempts: Sequence[Attempt], events: Sequence[Event], met_at: datetime | None) -> list[Stretch]:
     """In order. `met_at`: when the last of its dependencies was met, None without any."""
     path, held = _Path(job.created_at), "dependencies" if met_at else "time"
+    # The attempt that asked ended in the transaction of this event.
+    asked = {event.at for event in events if event.verb == "ask"}
     for attempt in attempts:
         _wait(path, held, _ready(attempt, met_at if held == "dependencies" else None), attempt.admitted_at, events)
         path.go("starting", attempt.started_at or attempt.finished_at)
         if attempt.started_at is not None:
             path.go("running", attempt.finished_at)
-        held = "backoff"
+        held = "answer" if attempt.finished_at in asked else "backoff"
     if job.finished_at is not None:
         _wait(path, held, None, job.finished_at, events)
     elif job.current_attempt_id is None:
-        state = _GATES[Gate(job.gate)]
+        state = GATES[Gate(job.gate)]
         _wait(path, held, job.gate_since if state == "capacity" else None, max(path.at, job.gate_since), events)
         path.go("backoff" if state == "time" and attempts else state, None)
     return path.made

@@ -96,3 +96,15 @@ def test_modules_and_functions_stay_readable(path):
 @pytest.mark.parametrize("path", PRODUCT, ids=name_of)
 def test_no_module_is_named_for_nothing(path):
     assert path.stem not in {"utils", "helpers", "services", "core", "common", "misc"}
+
+
+@pytest.mark.parametrize(
+    "path", [path for kind in ("css", "js") for path in sorted((ROOT / "static").rglob(f"*.{kind}"))], ids=name_of
+)
+def test_styles_and_scripts_are_concepts_too(path):
+    assert path.read_text().count("\n") <= 400, "split it by concept"
+
+
+def test_our_own_javascript_stays_small():
+    """As it is sent, before any compression."""
+    assert sum(path.stat().st_size for path in (ROOT / "static/js").rglob("*.js")) < 60_000

@@ -84,7 +84,8 @@ def milliseconds(value: float | None) -> str:
 def changes(entry: AuditEntry) -> list[tuple[str, str, str]]:
     """What an audit entry changed: name, before, after; "" where there was nothing."""
     before, after = entry.before or {}, entry.after or {}
-    return [(name, _said(before, name), _said(after, name)) for name in dict.fromkeys([*before, *after])]
+    said = [(name, _said(before, name), _said(after, name)) for name in dict.fromkeys([*before, *after])]
+    return [(name, was, now) for name, was, now in said if was != now]
 
 
 def _said(values: dict[str, Any], name: str) -> str:

@@ -25,6 +25,7 @@ ACTIONS = {
     "retry": ("Retry", roles.CONTROL),
     "cancel": ("Cancel", roles.CONTROL),
     "priority": ("Change the priority of", roles.CONTROL),
+    "delete": ("Delete", roles.ADMINISTER),
 }
 
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from dashboard import drawing
+from dashboard.schema_form import SchemaForm
 from jobs import audit, lifecycle, queries, roles, sealing, sight, timeline
 from jobs.errors import NotFound, Refused
 from jobs.models import Attempt, Job
@@ -36,6 +37,7 @@ def _context(request: HttpRequest, job: Job) -> dict[str, Any]:
         "job": job,
         "may": _may(request, job),
         "why": queries.why_pending(job),
+        "questions": [(asked, SchemaForm(asked.schema, prefix=str(asked.pk))) for asked in queries.open_questions(job)],
         "events": events,
         "pieces": drawing.state_path(path, now),
         "bars": drawing.attempt_bars(job, attempts, now),
@@ -140,3 +142,27 @@ def resume(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
 @permission_required(roles.CONTROL, raise_exception=True)
 def release(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
     return _steered(request, job_id, lifecycle.release, lambda _: "The job is released and back in line.")
+
+
+@require_POST
+@permission_required(roles.SUBMIT, raise_exception=True)
+def answer(request: HttpRequest, job_id: str) -> HttpResponse:
+    """What the job asked is answered, or nobody wants to say. What does not fit is told at its field."""
+    job = _found(request, job_id)
+    question = next((q for q in queries.open_questions(job) if q.key == request.POST.get("key")), None)
+    if question is None:
+        messages.info(request, "That was answered before.")
+        return redirect("job", job_id=job_id)
+    form, declined = SchemaForm(question.schema, request.POST, prefix=str(question.pk)), bool(request.POST.get("decline"))
+    try:
+        if declined or form.is_valid():
+            reply = {"action": "decline"} if declined else {"action": "accept", "content": form.values}
+            by = request.user.get_username()
+            lifecycle.answer(job_id, {question.key: reply}, by=by)
+            audit.note("answer", f"job {job_id}", by=by, after={"question": question.key, "declined": declined})
+            return redirect("job", job_id=job_id)
+    except Refused as refused:
+        form.add_error(None, str(refused))
+    context = _context(request, job)
+    context["questions"] = [(asked, form if asked == question else empty) for asked, empty in context["questions"]]
+    return render(request, "dashboard/job.html", context, status=422)

@@ -52,6 +52,7 @@ def _read() -> Facts:
         running[attempt.worker].append(attempt)
     now = timezone.now()
     seen = [_seen(worker, running[worker.name], alive=workers.is_alive(worker, now)) for worker in workers.lately()]
+    seen.sort(key=lambda one: not one.alive)
     return {
         "seen": seen,
         "standing": troubles.standing(),

@@ -21,16 +21,17 @@ from jobs.models import Job
 from jobs.retry import Retry
 from jobs.search import Search, Term, matching, read, walk
 from jobs.sight import Sight
-from jobs.states import Priority, Status
+from jobs.states import FINAL, Priority, Status
 from jobs.tools import JobContext, tool
 
 NAME = "jobs.bulk"
-Action = Literal["retry", "cancel", "priority"]
+Action = Literal["retry", "cancel", "priority", "delete"]
 # From which statuses each action leads anywhere.
 CAN: dict[str, tuple[Status, ...]] = {
     "retry": (Status.FAILED, Status.CANCELLED),
     "cancel": (Status.PENDING, Status.RUNNING),
     "priority": (Status.PENDING,),
+    "delete": (Status.PENDING, *sorted(FINAL)),
 }
 MOST_CHOSEN = 500
 MOST_NAMED = 20
@@ -82,7 +83,7 @@ def eligible(search: Search, action: str) -> Search:
 
 @tool(NAME, params=Order, timeout=6 * 3600, retry=Retry(max=3))
 def bulk(params: Order, job: JobContext) -> dict[str, Any]:
-    """Retry, cancel or prioritise many jobs, as ordered on the page."""
+    """Retry, cancel, prioritise or delete many jobs, as ordered on the page."""
     verb, counts, refused = _verb(params), Counter[str](), Counter[str]()
     named: list[str] = []
     for job_id in _ids(params, job.id):
@@ -127,6 +128,13 @@ def _verb(order: Order) -> Callable[[str], bool]:
         case "priority":
             wanted = order.priority or Priority.MEDIUM
             return lambda job_id: bool(lifecycle.reprioritise(job_id, wanted, by=order.by))
+        case "delete":
+            return lambda job_id: _deleted(job_id, order.by)
+
+
+def _deleted(job_id: str, by: str) -> bool:
+    lifecycle.delete(job_id, by=by)
+    return True
 
 
 def _was_cancelled(job: Job) -> bool:

@@ -2,7 +2,7 @@
 import { tick } from "./clocks.js";
 
 /**
- * @typedef {{id: string, v: [number, number], progress?: number, message?: string, stage?: string, status?: string,
+ * @typedef {{id: string, v: [number, number], progress?: number, message?: string, stage?: string, sub?: number | null, status?: string,
  *   tool?: string, attempts?: number, cancelling?: boolean, created?: number, started?: number | null,
  *   finished?: number | null, diagnostics?: string[]}} Delta
  */
@@ -31,6 +31,7 @@ export function draw(shown, delta) {
   }
   if (delta.message) set(shown, "[data-message]", delta.message.slice(0, 300));
   if (delta.stage !== undefined) set(shown, "[data-stage]", delta.stage);
+  if (delta.sub !== undefined) set(shown, "[data-sub]", delta.sub === null ? "" : `${Math.round(delta.sub)} %`);
   if (delta.attempts !== undefined) set(shown, "[data-attempts]", String(delta.attempts));
   if (delta.status) drawStatus(shown, delta);
   return true;

@@ -52,7 +52,7 @@ export function startJob() {
 /** A button or a field has the focus, or text is selected: nothing is taken from under a hand. @param {HTMLElement} page */
 function isHeld(page) {
   const active = document.activeElement;
-  if (active && page.contains(active) && active.matches("button, a, input, summary")) return true;
+  if (active && page.contains(active) && active.matches("button, a, input, select, textarea, summary")) return true;
   const selection = getSelection();
   return selection !== null && !selection.isCollapsed && page.contains(selection.anchorNode);
 }

@@ -125,6 +125,9 @@ function count(before, after, total) {
   const percent = (100 * ended) / Math.max(1, total);
   const bar = document.querySelector("[data-whole-progress]");
   if (bar instanceof HTMLProgressElement) bar.value = Math.max(bar.value, percent);
+  const whole = document.querySelector("[data-whole]");
+  const completed = document.querySelector('[data-whole-count="completed"]')?.textContent;
+  if (whole instanceof HTMLElement) whole.dataset.status = Number(completed) === total ? "completed" : "";
   const text = document.querySelector("[data-whole-percent]");
   if (text && bar instanceof HTMLProgressElement) text.textContent = `${Math.round(bar.value)} %`;
 }

@@ -129,6 +129,22 @@ def test_a_priority_is_given_to_many(client):
     assert {Job.objects.get(pk=job.id).priority for job in jobs} == {"critical"}
 
 
+def test_all_that_match_are_deleted_but_what_runs_and_only_by_who_may(client):
+    done, broken, waits, runs = completed(), failed(), submitted(), running().job
+    operator = viewer("control_job")
+    assert 'value="delete"' not in operator.get("/jobs/").content.decode()
+    assert operator.post("/jobs/bulk/", {"action": "delete", "all": "1"}).status_code == 403
+    page = client.get("/jobs/bulk/?action=delete&all=1&q=").content.decode()
+    assert "Delete 3 jobs" in page
+    assert "gone for good" in page
+    client.post("/jobs/bulk/", {"action": "delete", "all": "1", "q": ""})
+    order = Job.objects.get(tool=bulk.NAME)
+    assert run_bulk(order)["done"] == 3
+    assert set(Job.objects.values_list("pk", flat=True)) == {runs.id, order.pk}
+    deleted = AuditEntry.objects.filter(action="delete", actor="ada").values_list("subject", flat=True)
+    assert set(deleted) == {f"job {job.id}" for job in (done, broken, waits)}
+
+
 def test_an_order_that_was_not_given_on_the_page_is_refused(client):
     order = bulk.signed(action="cancel", before=timezone.now(), by="ada")
     assert tools.get(bulk.NAME).validate(order)
@@ -252,7 +268,7 @@ def test_all_that_match_is_exported_as_a_stream():
 
 def test_a_failed_job_is_retried_with_changed_params_or_cloned(client):
     job = failed(submitted(params={"a": 1}, project="P"))
-    page = client.get(f"/submit/?from={job.id}").content.decode()
+    page = client.get(f"/submit/?from={job.id}&as=json").content.decode()
     assert "&quot;a&quot;: 1" in page
     answer = client.post("/submit/", {"from": job.id, "tool": "x", "params": '{"a": 2}', "priority": "high", "how": "retry"})
     assert answer.headers["Location"] == f"/jobs/{job.id}/"

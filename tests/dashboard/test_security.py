@@ -24,7 +24,22 @@ def client():
 
 
 @pytest.mark.parametrize(
-    "address", ["/", "/jobs/", "/submit/", "/admin/", "/admin/jobs/job/", "/api/v1/jobs", "/sign-in/", "/nothing/"]
+    "address",
+    [
+        *(
+            "/",
+            "/jobs/",
+            "/jobs/?q=colour:red",
+            "/queue/",
+            "/errors/",
+            "/statistics/",
+            "/workers/",
+            "/tokens/",
+            "/audit/",
+            "/submit/",
+        ),
+        *("/admin/", "/admin/jobs/job/", "/admin/jobs/health/", "/admin/login/", "/api/v1/jobs", "/sign-in/", "/nothing/"),
+    ],
 )
 def test_every_answer_forbids_foreign_and_inline_script_and_is_not_kept(client, address):
     answer = client.get(address)

@@ -126,9 +126,10 @@ def _commands(host: str, port: int) -> dict[str, list[str]]:
 
 
 def _environment() -> dict[str, str]:
-    """Output comes line by line, and nobody asks questions."""
+    """Output comes line by line, nobody asks questions, and tools are found where they were found here."""
+    places = [str(settings.BASE_DIR), os.environ.get("PYTHONPATH", "")]
     return os.environ | {
         "PYTHONUNBUFFERED": "1",
-        "PYTHONPATH": str(settings.BASE_DIR),
+        "PYTHONPATH": os.pathsep.join(filter(None, places)),
         "JOBSITE_VAR": str(settings.VAR),
     }
