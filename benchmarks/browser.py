@@ -40,10 +40,10 @@ def chromium() -> Iterator[Browser]:
         started.close()
 
 
-def sign_in(page: Page, path: str = "/jobs/") -> None:
+def sign_in(page: Page, path: str = "/jobs/", *, name: str = NAME, password: str = PASSWORD) -> None:
     """Open `path`, sign in where it asks to, and wait until the page is live."""
     page.goto(path)
-    page.fill("#id_username", NAME)
-    page.fill("#id_password", PASSWORD)
+    page.fill("#id_username", name)
+    page.fill("#id_password", password)
     page.click("button[type=submit]")
     page.wait_for_selector(".live[data-live=on]")

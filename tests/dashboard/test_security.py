@@ -38,7 +38,7 @@ def client():
             "/audit/",
             "/submit/",
         ),
-        *("/admin/", "/admin/jobs/job/", "/admin/jobs/health/", "/admin/login/", "/api/v1/jobs", "/sign-in/", "/nothing/"),
+        *("/admin/", "/admin/jobs/job/", "/admin/jobs/worker/health/", "/admin/login/", "/api/v1/jobs", "/sign-in/", "/nothing/"),
     ],
 )
 def test_every_answer_forbids_foreign_and_inline_script_and_is_not_kept(client, address):

@@ -1,0 +1,109 @@
+"""A job's page in a real Chromium: submitted, watched, stopped, tried again, answered."""
+
+import re
+
+import pytest
+
+from benchmarks.stack import wait_until
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+
+def watch_the_bar(page):
+    page.evaluate(
+        """() => {
+            window.neverReloaded = true;
+            window.seen = [];
+            new MutationObserver(() => window.seen.push(document.querySelector('.head progress')?.value))
+                .observe(document.body, {subtree: true, attributes: true, childList: true, characterData: true});
+        }"""
+    )
+
+
+def test_a_codemap_goes_from_pending_to_completed_with_its_bar_moving_and_no_reload(page):
+    page.goto("/submit/?tool=codemap")
+    page.get_by_label("package").fill("django")
+    page.get_by_role("button", name="Submit", exact=True).click()
+    page.wait_for_url(re.compile(r"/jobs/codemap.+/"))
+    watch_the_bar(page)
+    page.wait_for_selector(".head[data-status=completed]", timeout=60_000)
+    page.wait_for_selector(".json :text('internal_edges')", state="attached")
+    values = [value for value in page.evaluate("window.seen") if value is not None]
+    assert page.evaluate("window.neverReloaded")
+    assert values == sorted(values)
+    assert len(set(values)) >= 5
+    assert values[-1] == 100
+
+
+def test_a_running_job_is_cancelled_and_tried_again_from_its_page(page, submit):
+    submit("browser.steps", id="steered", count=600, pause=0.05)
+    page.goto("/jobs/steered/")
+    page.wait_for_selector(".head[data-status=running]")
+    page.get_by_role("button", name="Cancel").click()
+    page.wait_for_selector(".head[data-status=cancelled]", timeout=20_000)
+    page.get_by_role("button", name="Retry").click()
+    page.wait_for_selector(".head[data-status=running]")
+    page.get_by_role("button", name="Cancel").click()
+    page.wait_for_selector(".head[data-status=cancelled]", timeout=20_000)
+    assert page.get_by_role("button", name="Cancel").count() == 0
+
+
+def test_stage_and_sub_progress_move_and_lines_are_filtered_while_they_come(page, submit):
+    submit("browser.steps", id="lines", count=100, pause=0.1)
+    page.goto("/jobs/lines/")
+    page.wait_for_selector(".head [data-sub]:text-matches('[1-9]')")
+    assert page.locator(".head [data-stage]").inner_text() == "walk"
+    page.locator("[data-log-filter]").fill("line 7")
+    wait_until(
+        "only such lines are shown", lambda: page.locator("[data-log] li:visible").all_inner_texts() == ["line 7"], seconds=20
+    )
+    page.locator("[data-log-filter]").fill("")
+    wait_until("all lines are shown again", lambda: page.locator("[data-log] li:visible").count() >= 8)
+    page.get_by_role("button", name="Cancel").click()
+    page.wait_for_selector(".head[data-status=cancelled]", timeout=20_000)
+
+
+def test_what_waits_says_why_with_links_and_the_graph_shows_its_neighbours(page):
+    page.goto("/jobs/waits/")
+    why = page.locator(".why")
+    assert "waits for 1 job to complete" in why.inner_text()
+    assert page.locator(".near [data-node]").evaluate_all("nodes => nodes.map(n => n.dataset.node)") == ["runs", "waits"]
+    why.get_by_role("link", name="runs").click()
+    page.wait_for_url("**/jobs/runs/")
+    # What follows a job is drawn there in the colour of now, too.
+    page.wait_for_selector(".near .s-running[data-node=runs]")
+
+
+def test_an_error_stands_first_and_the_job_is_tried_again_with_other_params(page, submit, tmp_path, stack):
+    missing, there = tmp_path / "missing", tmp_path / "there"
+    there.touch()
+    submit("browser.once", id="mended", path=str(missing))
+    page.goto("/jobs/mended/")
+    page.wait_for_selector(".card.error")
+    assert "FileNotFoundError" in page.locator(".card.error").inner_text()
+    page.get_by_role("link", name="Retry with changed params").click()
+    page.get_by_label("path").fill(str(there))
+    page.get_by_role("button", name="Retry with these params").click()
+    page.wait_for_selector(".head[data-status=completed]", timeout=20_000)
+    assert stack.one("SELECT attempt_count FROM jobs_job WHERE id = 'mended'") == 2
+
+
+def test_a_job_that_asks_is_answered_on_its_page_and_goes_on(page, submit):
+    submit("browser.asks", id="curious")
+    page.goto("/jobs/curious/")
+    page.locator(".asks").wait_for()
+    page.get_by_role("textbox", name="name").fill("Anna")
+    page.get_by_role("checkbox", name="sure").check()
+    page.get_by_role("button", name="Answer").click()
+    page.wait_for_selector(".head[data-status=completed]", timeout=20_000)
+    page.wait_for_selector(".json :text('Anna: True')", state="attached")
+    assert page.locator(".path-steps").get_by_text("waited for an answer").is_visible()
+
+
+def test_params_are_copied(open_page):
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    page.goto("/jobs/runs/")
+    page.locator("[data-copy-of=raw-params]").click()
+    assert '"ticks": 40000' in page.evaluate("navigator.clipboard.readText()")
+    page.locator("h1 .copy").click()
+    assert page.evaluate("navigator.clipboard.readText()") == "runs"
