@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from jobs import sealing
@@ -39,13 +40,18 @@ def _parsed(text: str) -> Json:
 
 
 class SchemaForm(forms.Form):
-    """A field for each property; `values` are those said. An optional field that was left empty is not said."""
+    """A field for each property, which begins with its value of `first`, else with its default.
 
-    def __init__(self, schema: Schema, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"prefix": "p"} | kwargs)
-        required = set(schema.get("required", ()))
+    `values` are those said; an optional field that was left empty is not.
+    """
+
+    def __init__(
+        self, schema: Schema, data: QueryDict | None = None, *, first: Mapping[str, Json] | None = None, prefix: str = "p"
+    ) -> None:
+        super().__init__(data, prefix=prefix)
+        required, known = set(schema.get("required", ())), first or {}
         for name, drawn in schema.get("properties", {}).items():
-            self.fields[name] = _field(name, _plain(drawn, schema), required=name in required, initial=self.initial.get(name))
+            self.fields[name] = _field(name, _plain(drawn, schema), required=name in required, initial=known.get(name))
 
     @property
     def values(self) -> dict[str, Json]:

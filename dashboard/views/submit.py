@@ -76,7 +76,7 @@ def _params(request: HttpRequest, source: Job | None, tool: tools.Tool | None) -
     wants_json = "params" in request.POST if posted is not None else request.GET.get("as") == "json"
     if wants_json or tool is None or not can_draw(schema, source.params if source else {}):
         return ParamsForm(posted, initial={"params": json.dumps(first, indent=2, ensure_ascii=False)})
-    return SchemaForm(schema, posted, initial=first if source or tool.name == "codemap" else None)
+    return SchemaForm(schema, posted, first=first if source or tool.name == "codemap" else None)
 
 
 def _tell(params: ParamsForm | SchemaForm, error: Refused) -> None:

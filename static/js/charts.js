@@ -60,7 +60,7 @@ function options(name, chart, place) {
     width: place.clientWidth,
     height: place.clientHeight,
     legend: { show: false },
-    padding: [8, 6, 0, 0],
+    padding: [12, 8, 0, 0],
     cursor: { y: false, points: { show: chart.form !== "bars", size: 6 }, drag: { x: false, y: false } },
     scales: { x: { time: true }, y: chart.form === "log" ? { distr: 3, log: 10 } : { range: span } },
     axes: [

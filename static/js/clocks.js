@@ -1,4 +1,4 @@
-// Elapsed times tick here; the server sends moments, not durations.
+// Elapsed times tick here, and moments are told in the viewer's zone; the server sends moments, not durations.
 
 /** @param {number} seconds */
 export function duration(seconds) {
@@ -19,12 +19,29 @@ export function tick(clock) {
   if (!from) return;
   const text = duration(((finished || Date.now()) - from) / 1000);
   const shown = started ? text : finished ? "" : `waits ${text}`;
-  if (clock.textContent !== shown) clock.textContent = shown;
+  if (clock.textContent === shown) return;
+  clock.textContent = shown;
+  clock.title = `${started ? "started" : "submitted"} ${new Date(from).toLocaleString()}`;
+}
+
+/** The server writes UTC, for who has no JavaScript; on hover it stays. @param {HTMLTimeElement} moment */
+function localise(moment) {
+  const at = new Date(moment.dateTime);
+  const text = moment.textContent ?? "";
+  moment.title = at.toISOString();
+  moment.textContent = at.toLocaleString(undefined, {
+    dateStyle: /[a-z]{3}/i.test(text.replace("UTC", "")) ? "medium" : undefined,
+    timeStyle: text.includes(":") ? (text.split(":").length > 2 ? "medium" : "short") : undefined,
+    hourCycle: "h23",
+  });
 }
 
 export function startClocks() {
   const all = () => {
     if (document.hidden) return;
+    for (const moment of document.querySelectorAll("time[data-local]:not([title])")) {
+      if (moment instanceof HTMLTimeElement) localise(moment);
+    }
     for (const clock of document.querySelectorAll("time[data-created]")) {
       if (clock instanceof HTMLElement) tick(clock);
     }

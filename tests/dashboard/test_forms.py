@@ -5,6 +5,7 @@ from typing import Literal
 
 import pytest
 from django.contrib.auth.models import User
+from django.http import QueryDict
 from django.test import Client
 from pydantic import BaseModel, Field, SecretStr
 
@@ -166,6 +167,6 @@ def test_the_wait_for_an_answer_is_told_while_it_lasts_and_when_it_is_over():
 
 
 def test_a_form_of_no_fields_says_nothing():
-    form = SchemaForm({"type": "object", "properties": {}}, {})
+    form = SchemaForm({"type": "object", "properties": {}}, QueryDict())
     assert form.is_valid()
     assert form.values == {}
