@@ -8,6 +8,7 @@ from dashboard.views import audit, bulk, errors, export, job, jobs, overview, qu
 
 urlpatterns = [
     path("", overview.page, name="overview"),
+    path("counts.json", overview.counts, name="counts"),
     path("charts.json", overview.charts, name="charts"),
     path("jobs/", jobs.page, name="jobs"),
     path("jobs/rows/", jobs.rows, name="rows"),

@@ -72,6 +72,18 @@ def charts(request: HttpRequest) -> JsonResponse:
     return JsonResponse(as_data(charts_of(trends.course(_range(request)))))
 
 
+@require_safe
+@never_cache
+def counts(request: HttpRequest) -> JsonResponse:
+    """Jobs by status, for pages that stay open; nothing for who sees some projects only, because they are of all jobs."""
+    return JsonResponse(_counted() if sight_of(request.user).is_whole else {})
+
+
+@briefly(1.0)
+def _counted() -> dict[str, int]:
+    return queries.counts()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tiles:
     """The figures of the last hour, each with a little line."""

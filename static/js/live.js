@@ -1,5 +1,6 @@
 // The socket: says what this page shows, hands on what changes, and heals itself after a gap.
 
+import { countSoon } from "./counts.js";
 import { noteFailures } from "./favicon.js";
 import { refreshSoon } from "./refresh.js";
 
@@ -91,6 +92,7 @@ export function connect(part) {
     number = message.n;
     part.show(message.jobs);
     noteFailures(message.jobs);
+    countSoon(message.jobs);
     refreshSoon(message.jobs);
   };
   const listen = () => {

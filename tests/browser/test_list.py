@@ -19,6 +19,15 @@ def test_a_new_job_appears_in_the_open_list_and_moves_there(page, submit):
     assert page.evaluate("window.neverReloaded")
 
 
+def test_the_counts_in_the_rail_follow_what_happens(page, submit):
+    page.goto("/jobs/")
+    page.wait_for_selector(".live[data-live=on]")
+    completed = page.locator("[data-count=completed]")
+    before = int(completed.inner_text())
+    submit("bench.noop", 3)
+    wait_until("the rail counts them", lambda: int(completed.inner_text()) >= before + 3)
+
+
 def test_nothing_moves_under_a_hand_and_what_came_waits_behind_a_pill(page, submit):
     page.goto("/jobs/")
     page.wait_for_selector(".live[data-live=on]")

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from jobs import briefly, configuration, lifecycle, rollup, sampling, steering, workers
 from jobs.lifecycle import Submission
 from jobs.limits import GroupKind
-from jobs.models import AuditEntry, GroupRule, QueueConfig, Rollup, RollupMark, Worker
+from jobs.models import AuditEntry, GroupRule, ProjectAccess, QueueConfig, Rollup, RollupMark, Worker
 from tests.factories import completed, failed, running, submitted
 
 pytestmark = pytest.mark.django_db
@@ -271,3 +271,14 @@ def test_a_job_that_runs_longer_than_is_usual_for_its_tool_needs_somebody(client
     page = body(client, "/")
     assert "95 in 100 of 50 runs took less than 1.0 s" in page
     assert begun.job.id in page
+
+
+def test_counts_are_told_to_open_pages_and_only_to_who_sees_all_jobs():
+    submitted()
+    whole, eve = Client(), User.objects.create_user("eve2")
+    whole.force_login(User.objects.create_superuser("ada2"))
+    assert whole.get("/counts.json").json()["pending"] == 1
+    ProjectAccess.objects.create(user=eve, project="A")
+    part = Client()
+    part.force_login(eve)
+    assert part.get("/counts.json").json() == {}
