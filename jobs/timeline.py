@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from jobs.models import Attempt, Event, Job
-from jobs.states import Gate
+from jobs.states import AttemptState, Gate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,9 @@ def stretches(job: Job, attempts: Sequence[Attempt], events: Sequence[Event], me
             path.go("running", attempt.finished_at)
         held = "answer" if attempt.finished_at in asked else "backoff"
     if job.finished_at is not None:
-        _wait(path, held, None, job.finished_at, events)
+        # What succeeded waited for nothing more; its end may be written a moment after the attempt's.
+        if not attempts or attempts[-1].state != AttemptState.SUCCEEDED:
+            _wait(path, held, None, job.finished_at, events)
     elif job.current_attempt_id is None:
         state = GATES[Gate(job.gate)]
         _wait(path, held, job.gate_since if state == "capacity" else None, max(path.at, job.gate_since), events)

@@ -51,8 +51,10 @@ export function startComplete() {
       credentials: "same-origin",
     }).catch(() => null);
     if (!answer?.ok || number !== asked || document.activeElement !== box) return;
+    // What was chosen already stays chosen, if it is still offered.
+    const chosen = offered[at]?.text;
     offered = (await answer.json()).suggestions;
-    at = -1;
+    at = offered.findIndex((one) => one.text === chosen);
     show();
   };
   /** @param {Suggestion} one */

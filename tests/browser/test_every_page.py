@@ -95,7 +95,7 @@ def test_the_admin_works_under_the_same_policy(open_page, name):
 
 
 def test_every_page_is_useful_without_javascript(open_page):
-    page = open_page(java_script_enabled=False)
+    page = open_page(java_script_enabled=False, expecting=EXPECTED)
     for name, address in PAGES.items():
         page.goto(address)
         assert page.locator("h1").is_visible(), name
