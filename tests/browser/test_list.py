@@ -63,7 +63,7 @@ def test_a_search_is_completed_kept_under_a_name_and_dropped(page):
     page.keyboard.press("Tab")
     page.get_by_role("option", name="failed").wait_for()
     page.keyboard.type("fa")
-    wait_until("one is left", lambda: page.get_by_role("option").all_inner_texts()[0].startswith("failed"))
+    wait_until("one is left", lambda: (page.get_by_role("option").all_inner_texts() or [""])[0].startswith("failed"))
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     assert page.locator("#q").input_value().strip() == "status:failed"
