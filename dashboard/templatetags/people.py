@@ -8,6 +8,8 @@ from typing import Any
 
 from django import template
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from jobs import sealing
 from jobs.models import AuditEntry
@@ -33,6 +35,14 @@ def duration(value: timedelta | float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+@register.filter
+def exact(seconds: float | None) -> SafeString:
+    """A length of time as people say it, the exact one on hover; "–" where none is known."""
+    if seconds is None:
+        return SafeString("–")
+    return format_html('<span title="{} s">{}</span>', f"{seconds:.3f}", duration(seconds))
 
 
 @register.filter

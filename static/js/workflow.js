@@ -7,6 +7,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 180;
 const HEIGHT = 36;
+const FLUSH = 150;
 const ORDER = ["failed", "running", "pending", "cancelled", "completed"];
 
 export function startWorkflow() {
@@ -21,6 +22,12 @@ export function startWorkflow() {
   /** @type {Map<string, Drawn>} */
   let nodes = new Map();
   let at = "";
+  /** What is to be drawn anew, and by how much the counts have moved. @type {Set<string>} */
+  const changed = new Set();
+  /** @type {Map<string, number>} */
+  const moved = new Map();
+  /** @type {number | undefined} */
+  let timer;
 
   const lay = () => {
     const graph = folded ? stages(tasks, data.stageEdges) : single(tasks, data.edges);
@@ -43,6 +50,14 @@ export function startWorkflow() {
       const done = members.filter((task) => task.status === "completed").length;
       if (of) of.textContent = `${done} of ${members.length}`;
     }
+  };
+  // A change of one class paints the whole picture again, so changes are gathered.
+  const flush = () => {
+    timer = undefined;
+    for (const id of changed) colour(id);
+    count(moved, tasks.size);
+    changed.clear();
+    moved.clear();
   };
   /** @param {string} id */
   const go = (id) => {
@@ -102,26 +117,30 @@ export function startWorkflow() {
       for (const delta of deltas) {
         const task = tasks.get(delta.id);
         if (!task || !delta.status || delta.v[0] < task.v[0]) continue;
-        if (delta.status !== task.status) count(task.status, delta.status, tasks.size);
+        if (delta.status !== task.status) {
+          moved.set(task.status, (moved.get(task.status) ?? 0) - 1);
+          moved.set(delta.status, (moved.get(delta.status) ?? 0) + 1);
+        }
         task.v = delta.v;
         task.status = delta.status;
-        colour(folded ? task.stage : task.id);
+        changed.add(folded ? task.stage : task.id);
       }
+      if (changed.size) timer ??= window.setTimeout(flush, FLUSH);
     },
   };
 }
 
-/** The tally above the graph. @param {string} before @param {string} after @param {number} total */
-function count(before, after, total) {
-  /** @param {string} status @param {number} by */
-  const add = (status, by) => {
-    const shown = document.querySelector(`[data-whole-count="${status}"]`);
-    if (shown) shown.textContent = String(Math.max(0, Number(shown.textContent) + by));
-    return Number(shown?.textContent ?? 0);
+/** The tally above the graph. @param {Map<string, number>} moved @param {number} total */
+function count(moved, total) {
+  /** @param {string} status */
+  const add = (status) => {
+    const shown = document.querySelector(`[data-whole-count="${CSS.escape(status)}"]`);
+    const number = Math.max(0, Number(shown?.textContent ?? 0) + (moved.get(status) ?? 0));
+    if (shown) shown.textContent = String(number);
+    return number;
   };
-  add(before, -1);
-  add(after, 1);
-  const ended = ["completed", "failed", "cancelled"].reduce((sum, status) => sum + add(status, 0), 0);
+  const ended = ["completed", "failed", "cancelled"].reduce((sum, status) => sum + add(status), 0);
+  for (const status of ["pending", "running"]) add(status);
   const percent = (100 * ended) / Math.max(1, total);
   const bar = document.querySelector("[data-whole-progress]");
   if (bar instanceof HTMLProgressElement) bar.value = Math.max(bar.value, percent);
