@@ -34,7 +34,7 @@ class JsonField(forms.CharField):
 
 def _parsed(text: str) -> Json:
     try:
-        return json.loads(text)  # type: ignore[no-any-return]
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise forms.ValidationError(_("This is not JSON: %(error)s"), params={"error": str(error)[:200]}) from None
 
@@ -91,7 +91,7 @@ def _field(name: str, drawn: Schema, *, required: bool, initial: Any) -> forms.F
             return forms.BooleanField(**common | {"required": False}, widget=box)
         case "integer" | "number" as kind:
             made = forms.IntegerField if kind == "integer" else forms.FloatField
-            bounds = {"min_value": drawn.get("minimum"), "max_value": drawn.get("maximum")}
+            bounds: dict[str, Any] = {"min_value": drawn.get("minimum"), "max_value": drawn.get("maximum")}
             return made(**common, **bounds, widget=forms.TextInput(attrs=_CONTROL | {"inputmode": "decimal"}))
         case "string":
             return _text(drawn, common)
@@ -121,5 +121,5 @@ def _text(drawn: Schema, common: dict[str, Any]) -> forms.Field:
         widget = forms.Textarea(attrs=_CONTROL | {"rows": 4})
     else:
         widget = forms.TextInput(attrs=_CONTROL)
-    lengths = {"min_length": drawn.get("minLength"), "max_length": drawn.get("maxLength")}
+    lengths: dict[str, Any] = {"min_length": drawn.get("minLength"), "max_length": drawn.get("maxLength")}
     return forms.CharField(**common, **lengths, strip=False, widget=widget)
