@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from typing import Any
-
+from benchmarks.aside import measured
 from benchmarks.form import Goal, Report
-from benchmarks.stack import ROOT, scratch_database
 
 
 def measure(*, short: bool) -> Report:
@@ -17,7 +11,7 @@ def measure(*, short: bool) -> Report:
     sizes = {"1k": (1000, 20)} if short else {"100k": (100_000, 200), "1m": (1_000_000, 100)}
     report = Report(name="admission")
     for name, (pending, number) in sizes.items():
-        seen = _rounds(pending, number)
+        seen = measured("admission_rounds", pending, number)
         for how in ("mixed", "worst"):
             report.figures |= {f"{how}_{name}_{figure}": value for figure, value in seen[how].items()}
         report.goals.append(Goal(figure=f"mixed_{name}_p99_ms", at_most=200 if name == "1m" else 100))
@@ -25,17 +19,3 @@ def measure(*, short: bool) -> Report:
         report.goals.append(Goal(figure=f"critical_is_next_{name}", at_least=1))
     report.notes.append("mixed: the paused fifth lies among the others; worst: it is first in line")
     return report
-
-
-def _rounds(pending: int, number: int) -> dict[str, Any]:
-    with scratch_database() as url:
-        env = os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "jobsite.settings", "JOBSITE_REDIS_PREFIX": "admission"}
-        for command in (
-            ["manage.py", "migrate", "--verbosity", "0"],
-            ["-m", "benchmarks.admission_rounds", str(pending), str(number)],
-        ):
-            done = subprocess.run([sys.executable, *command], cwd=ROOT, env=env, capture_output=True, text=True)
-            if done.returncode:
-                raise RuntimeError(done.stderr[-3000:])
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer

@@ -22,7 +22,7 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import Max
 from django.db.models.functions import Now
 
-from jobs import configuration, rollup
+from jobs import configuration, rollup, tokens
 from jobs.models import Attempt, Event, Job, JobMetrics, RollupMark, Worker
 
 CHUNK = 100_000
@@ -33,6 +33,7 @@ COMPLETED, FAILED, CANCELLED = 930, 40, 10
 RUNNING = 40
 TOOLS = 24
 MESSAGES = 40
+TOKENS = 60
 
 # One numbered row a job. `i` spreads everything; the newest job is the last.
 _BASE = f"""
@@ -81,6 +82,7 @@ _JOB = {
     "retry_cap_ms": "300000",
     "project": "project",
     "batch": "batch",
+    "has_dependents": "batch <> ''",
     "submitted_by": "'fill'",
     "progress": "CASE status WHEN 'completed' THEN 100 WHEN 'pending' THEN 0 ELSE i %% 100 END",
     "message": "CASE WHEN tried THEN 'part ' || i %% 90 || ' of 90' ELSE '' END",
@@ -161,6 +163,8 @@ def fill(number: int, say: Callable[[str], None]) -> None:
             cursor.execute(statement, {"jobs": number} if "%(jobs)s" in statement else None)
         cursor.execute("VACUUM ANALYZE")
     _workers()
+    for n in range(TOKENS):
+        tokens.make(f"program-{n}", by="fill")
     say("counting events")
     _figures()
     say("done")
@@ -217,6 +221,23 @@ _AFTER = (
     SELECT date_trunc('minute', now()) - make_interval(mins => m), 6, 6 * (400 + (300 * sin(m / 90.0))::int), 360,
         6 * (20 + m % 20), 6 * (900 + m % 900), 6 * (3 + m % 5), 0, 48, 40, 2048, 8, 1024
     FROM generate_series(0, 7 * 1440) AS m
+    """,
+    # A tree in each batch, of what ended in time for what came later.
+    """
+    INSERT INTO jobs_dependency (job_id, parent_id, position, met_at)
+    WITH placed AS (
+        SELECT id, batch, status, started_at, finished_at, row_number() OVER (PARTITION BY batch ORDER BY created_at, id) AS place
+        FROM jobs_job WHERE batch <> ''
+    )
+    SELECT child.id, parent.id, 0, parent.finished_at FROM placed child
+    JOIN placed parent ON parent.batch = child.batch AND parent.place = child.place / 3
+    WHERE parent.status = 'completed' AND parent.finished_at < child.started_at
+    """,
+    """
+    INSERT INTO jobs_auditentry (at, actor, action, subject, origin, before, after)
+    SELECT now() - make_interval(secs => 26 * n), 'person-' || n %% 30, (ARRAY['retry', 'cancel', 'submit'])[1 + n %% 3],
+        'job job-' || lpad((10 * n)::text, 8, '0'), '192.0.2.' || n %% 200, '{}', '{}'
+    FROM generate_series(1, %(jobs)s / 10) AS n
     """,
 )
 

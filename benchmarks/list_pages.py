@@ -17,25 +17,55 @@ from django.test.utils import CaptureQueriesContext  # noqa: E402
 
 from benchmarks.fill import fill  # noqa: E402
 from jobs import briefly  # noqa: E402
+from jobs.listing import cursor_of  # noqa: E402
 from jobs.models import Job  # noqa: E402
 
+# Every page that lists or counts, and of the list each kind of term: plain ones that lead by an index, and those that are held
+# against a window; `{cursor}` is a place in the middle.
 PAGES = {
     "overview": "/",
     "overview_week": "/?range=week",
+    "charts": "/charts.json",
     "jobs": "/jobs/",
+    "jobs_middle": "/jobs/?cursor={cursor}",
     "jobs_failed": "/jobs/?status=failed",
+    "jobs_pending": "/jobs/?status=pending",
     "jobs_of_tool": "/jobs/?tool=tool.c",
     "jobs_of_tool_failed": "/jobs/?tool=tool.c&status=failed",
     "jobs_of_project": "/jobs/?project=PRJ-007",
-    "jobs_searched": "/jobs/?search=job-0000",
+    "jobs_of_batch": "/jobs/?batch={batch}",
+    "jobs_of_operation": "/jobs/?operation=codemap",
+    "jobs_of_priority": "/jobs/?q=priority:critical",
+    "jobs_of_worker": "/jobs/?worker=host-3:103",
+    "jobs_of_error": "/jobs/?error=KeyError",
+    "jobs_of_no_error": "/jobs/?error=NoSuchError",
+    "jobs_by_param": "/jobs/?q=params.depth:99",
+    "jobs_by_duration": "/jobs/?q=duration:>1h",
+    "jobs_by_age": "/jobs/?q=age:>7d",
+    "jobs_by_text": "/jobs/?q=nowhere",
+    "jobs_of_project_by_text": "/jobs/?q=project:PRJ-007+nowhere",
+    "jobs_of_project_of_worker": "/jobs/?q=project:PRJ-007+worker:nowhere",
+    "jobs_by_all": "/jobs/?q=status:failed+tool:tool.c+priority:>high+-project:PRJ-001+age:<7d",
+    "rows": "/jobs/rows/?q=&ids={ids}",
+    "complete": "/jobs/complete/?q=project:",
+    "complete_batch": "/jobs/complete/?q=batch:batch-1",
     "job": "/jobs/{job}/",
+    "job_failed": "/jobs/{failed}/",
+    "job_pending": "/jobs/{pending}/",
+    "job_running": "/jobs/{running}/",
+    "workflow": "/workflows/batch/?name={batch}",
+    "workflow_project": "/workflows/project/?name=PRJ-007",
     "queue": "/queue/",
     "errors": "/errors/",
+    "errors_hour": "/errors/?window=hour",
     "errors_month": "/errors/?window=month",
     "statistics_day": "/statistics/",
     "statistics_month_by_project": "/statistics/?by=project&period=month",
     "workers": "/workers/",
-    "charts": "/charts.json",
+    "audit": "/audit/",
+    "audit_of_actor": "/audit/?actor=person-7",
+    "audit_of_subject": "/audit/?subject=job+{job}",
+    "tokens": "/tokens/",
 }
 
 
@@ -59,6 +89,21 @@ def asked(client: Client, address: str, times: int) -> dict[str, float]:
     }
 
 
+def _places(number: int) -> dict[str, str]:
+    """Jobs in the middle of each kind, and a batch."""
+    newest = {status: Job.objects.filter(status=status).order_by("-created_at")[number // 1000] for status in ("failed", "pending")}
+    middle = Job.objects.exclude(batch="").filter(pk__gte=f"job-{number // 2:08}").order_by("pk")[0]
+    return {
+        "job": middle.pk,
+        "batch": middle.batch,
+        "cursor": cursor_of(middle.created_at, middle.pk),
+        "failed": newest["failed"].pk,
+        "pending": newest["pending"].pk,
+        "running": f"job-{number:08}",
+        "ids": ",".join(f"job-{n:08}" for n in range(number - 49, number + 1)),
+    }
+
+
 def main(number: int, times: int) -> None:
     began = time.monotonic()
     if not Job.objects.exists():
@@ -66,7 +111,7 @@ def main(number: int, times: int) -> None:
     filled = time.monotonic() - began
     client = Client(headers={"host": "localhost"})
     client.force_login(User.objects.get_or_create(username="bench", is_superuser=True, is_staff=True)[0])
-    places = {"job": f"job-{number // 2:08}"}
+    places = _places(number)
     pages = {name: asked(client, address.format(**places), times) for name, address in PAGES.items()}
     print(json.dumps({"fill_s": round(filled, 1), "pages": pages}))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
@@ -50,8 +50,9 @@ def of(search: Search, sight: Sight, address: Callable[[Search], str]) -> list[F
         ]
         return Facet(title=title, key=key, choices=choices)
 
-    numbers = {key: tally.by(key) if sight.is_whole else None for key in ("tool", "operation", "priority", "project")}
-    projects = sorted(numbers["project"] or {}, key=lambda name: -(numbers["project"] or {})[name])[:MOST]
+    numbers: Mapping[str, dict[str, int] | None] = tally.by_each() if sight.is_whole else dict.fromkeys(tally.EACH)
+    largest = numbers["project"] or {}
+    projects = sorted(largest, key=lambda name: -largest[name])[:MOST]
     seen = projects if sight.projects is None else sorted(sight.projects)[:MOST]
     known = [tool.name for tool in tools.every() if sight.covers_tool(tool.name)]
     used = numbers["tool"] or {}

@@ -9,7 +9,7 @@ from typing import Literal
 
 from django.db.models import Case, Count, F, FloatField, Max, Min, QuerySet, Sum, Value, When
 
-from jobs import lifecycle
+from jobs import lifecycle, tally
 from jobs.errors import IllegalMove, NotFound
 from jobs.models import Job
 from jobs.payloads import clean_text
@@ -75,6 +75,34 @@ def progress(kind: Kind, name: str, sight: Sight) -> GroupProgress:
         updated_at=max(row["moved"] for row in rows),
         finished_at=max(ended) if all(row["status"] in FINAL for row in rows) else None,
         version=sum(row["moves"] * 1_000_000 + row["ticks"] for row in rows),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """How far a group is: jobs by status, and `progress` 0..100 over all of them, an ended one counts as whole."""
+
+    total: int
+    by_status: dict[str, int]
+    progress: float
+
+
+def outline(kind: Kind, name: str, sight: Sight) -> Outline:
+    """Raises `NotFound` where there is no job of the group.
+
+    A project may have a million jobs: seen whole, it is told from the kept tally and from what runs. Two queries.
+    """
+    if kind != "project" or not sight.covers(name, ""):
+        whole = progress(kind, name, sight)
+        return Outline(total=whole.total, by_status=whole.by_status, progress=whole.progress)
+    name = clean_text(name, 100)
+    by_status = tally.by_status(project=name)
+    total = sum(by_status.values())
+    if not total:
+        raise NotFound(f"there is no project {name!r}")
+    running = Job.objects.filter(status=Status.RUNNING, project=name).aggregate(done=Sum("progress"))["done"] or 0.0
+    return Outline(
+        total=total, by_status=by_status, progress=(100.0 * sum(by_status[status] for status in FINAL) + running) / total
     )
 
 

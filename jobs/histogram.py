@@ -13,11 +13,12 @@ Histogram = Mapping[str, int]
 
 def merged(histograms: Iterable[Histogram]) -> Counter[int]:
     """All in one: bucket -> how many."""
-    total: Counter[int] = Counter()
+    # A page merges a thousand of them: the keys are read as numbers once, at the end.
+    total: dict[str, int] = {}
     for histogram in histograms:
         for bucket, number in histogram.items():
-            total[int(bucket)] += number
-    return total
+            total[bucket] = total.get(bucket, 0) + number
+    return Counter({int(bucket): number for bucket, number in total.items()})
 
 
 def percentile(counted: Mapping[int, int], share: float) -> float | None:

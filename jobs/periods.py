@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import orjson
+from django.db import connection
 from django.db.models import Case, CharField, Sum, Value, When
 from django.utils import timezone
 
 from jobs.briefly import briefly
-from jobs.histogram import merged, percentile
+from jobs.histogram import Histogram, merged, percentile
 from jobs.models import Rollup
 
 # How long, and from which roll-ups: so that few rows answer exactly. Days begin at midnight UTC; today counts as far as it is.
@@ -86,29 +88,33 @@ def _begins(until: datetime, back: timedelta, span: str) -> datetime:
 
 
 _Key = tuple[str, str]
+# By hand, because a thousand histograms are read three times as fast by orjson as by the model's field.
+_HISTOGRAMS = "SELECT name, at >= %s, wait, run FROM jobs_rollup WHERE span = %s AND kind = %s AND at >= %s"
 
 
 def _read(
     kind: str, span: str, earlier: datetime, since: datetime
-) -> tuple[dict[_Key, dict[str, float]], dict[_Key, Counter[int]], dict[_Key, Counter[int]]]:
+) -> tuple[dict[_Key, dict[str, float]], dict[_Key, list[Histogram]], dict[_Key, list[Histogram]]]:
     rows = Rollup.objects.filter(span=span, kind=kind, at__gte=earlier)
     when = Case(When(at__gte=since, then=Value("now")), default=Value("before"), output_field=CharField())
     summed = rows.annotate(when=when).values_list("name", "when").annotate(*(Sum(column) for column in _SUMS)).order_by()
     sums = {(name, now): dict(zip(_SUMS, values, strict=True)) for name, now, *values in summed}
-    waits: defaultdict[_Key, Counter[int]] = defaultdict(Counter)
-    runs: defaultdict[_Key, Counter[int]] = defaultdict(Counter)
-    for name, at, wait, run in rows.values_list("name", "at", "wait", "run"):
-        key = (name, "now" if at >= since else "before")
-        waits[key] += merged([wait])
-        runs[key] += merged([run])
+    waits: defaultdict[_Key, list[Histogram]] = defaultdict(list)
+    runs: defaultdict[_Key, list[Histogram]] = defaultdict(list)
+    with connection.cursor() as cursor:
+        cursor.execute(_HISTOGRAMS, [since, span, kind, earlier])
+        for name, now, wait, run in cursor.fetchall():
+            key = (name, "now" if now else "before")
+            waits[key].append(orjson.loads(wait))
+            runs[key].append(orjson.loads(run))
     return sums, waits, runs
 
 
-def _figures(sums: dict[str, float], wait: Counter[int], run: Counter[int], days: float) -> Figures:
+def _figures(sums: dict[str, float], waits: list[Histogram], runs: list[Histogram], days: float) -> Figures:
     def mean(name: str, over: str = "ended") -> float | None:
         return sums[name] / sums[over] if sums[over] else None
 
-    ended = sums["completed"] + sums["failed"]
+    ended, wait, run = sums["completed"] + sums["failed"], merged(waits), merged(runs)
     return Figures(
         **{name: int(sums[name]) for name in ("submitted", "completed", "failed", "cancelled", "retried", "lost")},
         success=100 * sums["completed"] / ended if ended else None,

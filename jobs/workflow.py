@@ -6,16 +6,17 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from django.db.models import F
+from django.db import connection
 
 from jobs.groups import Kind, members
-from jobs.models import Attempt, Dependency
 from jobs.sight import Sight
 
 # Jobs that are drawn one by one; of more, the stages.
 MOST_DRAWN = 1000
-MOST_READ = 20_000
+# A batch is read as a whole where it can be. A project goes on for ever: its newest jobs.
+MOST_READ: dict[Kind, int] = {"batch": 20_000, "project": 1000}
 MOST_BARS = 2000
 
 
@@ -34,7 +35,7 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Workflow:
-    """`critical` is the longest chain by time. `whole` is False where there are more jobs than are read."""
+    """`critical` is the longest chain by time. `whole` is False where there are more jobs than are read: these are the newest."""
 
     tasks: list[Task]
     edges: list[tuple[str, str]]
@@ -56,10 +57,10 @@ class Run:
 def read(kind: Kind, name: str, sight: Sight, now: datetime) -> Workflow:
     """Two queries."""
     columns = ("id", "tool", "status", "started_at", "finished_at", "estimated_ms", "version", "progress_tick")
-    rows = list(members(kind, name, sight).order_by("created_at", "id").values_list(*columns)[: MOST_READ + 1])
-    ids = {row[0] for row in rows[:MOST_READ]}
-    within = Dependency.objects.filter(**{f"job__{kind}": name}).values_list("parent_id", "job_id")
-    edges = [(parent, child) for parent, child in within if parent in ids and child in ids]
+    newest = list(members(kind, name, sight).order_by("-created_at", "-id").values_list(*columns)[: MOST_READ[kind] + 1])
+    rows = newest[: MOST_READ[kind]][::-1]
+    ids = {row[0] for row in rows}
+    edges = [(parent, child) for parent, child in _fetched(_EDGES, list(ids)) if parent in ids]
     parents: defaultdict[str, list[str]] = defaultdict(list)
     for parent, child in edges:
         parents[child].append(parent)
@@ -75,18 +76,30 @@ def read(kind: Kind, name: str, sight: Sight, now: datetime) -> Workflow:
             version=version,
             tick=tick,
         )
-        for job, tool, status, began, ended, estimate, version, tick in rows[:MOST_READ]
+        for job, tool, status, began, ended, estimate, version, tick in rows
     ]
     critical = _longest(order, parents, {task.id: task.seconds for task in tasks})
-    return Workflow(tasks=tasks, edges=edges, critical=critical, whole=len(rows) <= MOST_READ)
+    return Workflow(tasks=tasks, edges=edges, critical=critical, whole=len(newest) == len(rows))
 
 
-def runs(kind: Kind, name: str, sight: Sight) -> list[Run]:
-    """Who ran what when, in order; the newest where there are very many. One query."""
-    found = Attempt.objects.filter(job__in=members(kind, name, sight), started_at__isnull=False).order_by("-started_at")
-    rows = found.values_list("job_id", F("worker"), "state", "started_at", "finished_at")[:MOST_BARS]
+def runs(tasks: Sequence[Task]) -> list[Run]:
+    """Who ran what of these when, in order; the newest where there are very many. One query."""
     names = ("job", "worker", "state", "began", "ended")
-    return [Run(**dict(zip(names, row, strict=True))) for row in reversed(rows)]
+    return [Run(**dict(zip(names, row, strict=True))) for row in reversed(_fetched(_RUNS, [task.id for task in tasks]))]
+
+
+# Ids as one array: as thousands of parameters they would cost more to read than to look up.
+_EDGES = "SELECT parent_id, job_id FROM jobs_dependency WHERE job_id = ANY(%s)"
+_RUNS = f"""
+SELECT job_id, worker, state, started_at, finished_at FROM jobs_attempt
+WHERE job_id = ANY(%s) AND started_at IS NOT NULL ORDER BY started_at DESC LIMIT {MOST_BARS}
+"""  # noqa: S608  (a number of this module)
+
+
+def _fetched(sql: str, ids: list[str]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [ids])
+        return list(cursor.fetchall())
 
 
 def _seconds(began: datetime | None, ended: datetime | None, estimate_ms: int | None, now: datetime) -> float:

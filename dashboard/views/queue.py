@@ -73,7 +73,7 @@ def _read() -> Facts:
     next_jobs = queries.next_in_line(LINE)
     whys = why_all(next_jobs)
     standing = troubles.standing()
-    projects = tally.by("project").keys()
+    projects = tally.by_each()["project"].keys()
     return {
         "config": config,
         "gauges": _gauges(config, queries.holders()),

@@ -37,10 +37,10 @@ def _name(given: QueryDict) -> str:
 def page(request: HttpRequest, kind: str) -> HttpResponse:
     seen, now, of, name = sight_of(request.user), timezone.now(), _kind(kind), _name(request.GET)
     try:
-        whole = groups.progress(of, name, seen)
+        whole = groups.outline(of, name, seen)
     except NotFound as missing:
         raise Http404(str(missing)) from None
-    graph, runs = workflow.read(of, name, seen, now), workflow.runs(of, name, seen)
+    graph = workflow.read(of, name, seen, now)
     context = {
         "kind": kind,
         "name": name,
@@ -48,7 +48,7 @@ def page(request: HttpRequest, kind: str) -> HttpResponse:
         "graph": graph,
         "drawn": _drawn(graph),
         "critical_seconds": sum(task.seconds for task in graph.tasks if task.id in set(graph.critical)),
-        "gantt": gantt(runs, now),
+        "gantt": gantt(workflow.runs(graph.tasks), now),
         "may_cancel": any(whole.by_status[status] for status in whole.by_status if status not in FINAL),
         "may_retry": whole.by_status["failed"],
     }

@@ -55,7 +55,7 @@ export function startWorkflow() {
   const flush = () => {
     timer = undefined;
     for (const id of changed) colour(id);
-    count(moved, tasks.size);
+    count(moved);
     changed.clear();
     moved.clear();
   };
@@ -130,8 +130,8 @@ export function startWorkflow() {
   };
 }
 
-/** The tally above the graph. @param {Map<string, number>} moved @param {number} total */
-function count(moved, total) {
+/** The tally above the graph, which may count more jobs than are drawn. @param {Map<string, number>} moved */
+function count(moved) {
   /** @param {string} status */
   const add = (status) => {
     const shown = document.querySelector(`[data-whole-count="${CSS.escape(status)}"]`);
@@ -140,7 +140,7 @@ function count(moved, total) {
     return number;
   };
   const ended = ["completed", "failed", "cancelled"].reduce((sum, status) => sum + add(status), 0);
-  for (const status of ["pending", "running"]) add(status);
+  const total = ["pending", "running"].reduce((sum, status) => sum + add(status), ended);
   const percent = (100 * ended) / Math.max(1, total);
   const bar = document.querySelector("[data-whole-progress]");
   if (bar instanceof HTMLProgressElement) bar.value = Math.max(bar.value, percent);
