@@ -46,7 +46,7 @@ class Chart:
 
 
 def charts_of(course: Course) -> list[Chart]:
-    """The charts of a time, in the order of the page. Run times are of completed jobs."""
+    """The charts of a time, in the order of the page; without those of which nothing is known. Run times are of completed jobs."""
     outcomes = {
         "completed": _("completed"),
         "failed": _("failed"),
@@ -57,13 +57,14 @@ def charts_of(course: Course) -> list[Chart]:
     use = {"slots": _("slots"), "memory": _("memory"), "cpu": _("CPU weight")}
     counts = [Line(key=k, label=outcomes[k], values=course.counts[k], shown=sum(course.counts[k])) for k in OUTCOMES]
     times = course.times
-    return [
+    charts = [
         Chart(name="outcomes", title=_("Ended, by outcome"), form="bars", lines=counts, times=times),
         Chart(name="queue", title=_("Queue"), form="lines", lines=_lines(queue, course.queue), times=times),
         Chart(name="wait", title=_("Wait until start"), form="log", unit="s", lines=_bands(course.wait), times=times),
         Chart(name="run", title=_("Run time"), form="log", unit="s", lines=_bands(course.run), times=times),
         Chart(name="use", title=_("In use"), form="lines", unit="%", lines=_lines(use, course.shares), times=times),
     ]
+    return [chart for chart in charts if chart.lines]
 
 
 def _bands(found: dict[int, list[float | None]]) -> list[Line]:
@@ -71,7 +72,7 @@ def _bands(found: dict[int, list[float | None]]) -> list[Line]:
 
 
 def _lines(names: dict[str, str], found: dict[str, list[float | None]]) -> list[Line]:
-    return [Line(key=key, label=label, values=found[key], shown=_last(found[key])) for key, label in names.items()]
+    return [Line(key=key, label=label, values=found[key], shown=_last(found[key])) for key, label in names.items() if key in found]
 
 
 def _last(values: Values) -> float | None:

@@ -12,7 +12,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from jobs import queries, roles, trends
-from jobs.sight import sight_of
+from jobs.sight import Sight, sight_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +58,15 @@ class Rail:
     @cached_property
     def counts(self) -> dict[str, int]:
         # They are of all jobs: who sees some projects only is told none.
-        return queries.counts() if sight_of(self._user).is_whole else {}
+        return queries.counts() if self._sight.is_whole else {}
 
     @cached_property
     def failures(self) -> int:
-        return trends.failed_lately()
+        return trends.failed_lately(self._sight.projects)
+
+    @cached_property
+    def _sight(self) -> Sight:
+        return sight_of(self._user)
 
 
 def rail(request: HttpRequest) -> dict[str, Rail]:

@@ -9,8 +9,9 @@ from enum import StrEnum
 from typing import Any
 
 import orjson
+from django.contrib.postgres.aggregates import ArrayAgg
 from django.db import connection
-from django.db.models import Count
+from django.db.models import Count, Max, Min
 from django.db.models.functions import Now
 
 from jobs import audit
@@ -103,15 +104,17 @@ def as_seen(found: Sequence[Group], sight: Sight) -> list[Group]:
     if sight.is_whole:
         return list(found)
     alike = sight.of(Job.objects.filter(status=Status.FAILED, error_fingerprint__in=[g.fingerprint for g in found]))
-    numbers = dict(alike.values_list("error_fingerprint").annotate(Count("pk")).order_by())
+    told = alike.values_list("error_fingerprint").annotate(
+        number=Count("pk"), first=Min("finished_at"), last=Max("finished_at"), tools=ArrayAgg("tool", distinct=True)
+    )
+    own = {print_: what for print_, *what in told.order_by()}
     seen = set(sight.of(Job.objects.filter(pk__in=[g.sample_job for g in found])).values_list("pk", flat=True))
-    return [
-        replace(g, failed_jobs=numbers[g.fingerprint], count=numbers[g.fingerprint], trend=())
-        if g.sample_job in seen
-        else replace(g, failed_jobs=numbers[g.fingerprint], count=numbers[g.fingerprint], trend=(), message="", sample_job="")
-        for g in found
-        if g.fingerprint in numbers
-    ]
+    return [_own(g, *own[g.fingerprint], sample=g.sample_job in seen) for g in found if g.fingerprint in own]
+
+
+def _own(g: Group, number: int, first: datetime, last: datetime, tools: list[str], *, sample: bool) -> Group:
+    counted = replace(g, failed_jobs=number, count=number, first_seen=first, last_seen=last, tools=tools, trend=())
+    return counted if sample else replace(counted, message="", sample_job="")
 
 
 def failed_jobs(fingerprint: str, most: int = 1000, sight: Sight = EVERYTHING) -> list[str]:

@@ -60,12 +60,18 @@ class Compared:
 
 
 @briefly(5.0)
-def compared(kind: str, period: str) -> list[Compared]:
-    """Every group of a kind that did something, those with most jobs first. Two queries. Raises `KeyError` for no period."""
+def compared(kind: str, period: str, projects: frozenset[str] | None = None) -> list[Compared]:
+    """Every group of a kind that did something, those with most jobs first; "all" is one group, of these projects or of everything.
+
+    Tools and operations are not kept by project. Two queries. Raises `KeyError` for no period.
+    """
+    if projects is not None and kind not in ("project", "all"):
+        raise ValueError(f"{kind}s are not counted by project")
     length, span = PERIODS[period]
     until = timezone.now()
     since, earlier = _begins(until, length, span), _begins(until, 2 * length, span)
-    sums, waits, runs = _read(kind, span, earlier, since)
+    read = _read(kind if projects is None else "project", span, earlier, since)
+    sums, waits, runs = read if projects is None else _of(projects, read, together=kind == "all")
     elapsed = {"now": (until - since) / timedelta(days=1), "before": length / timedelta(days=1)}
 
     def of(name: str, when: str) -> Figures | None:
@@ -92,9 +98,24 @@ _Key = tuple[str, str]
 _HISTOGRAMS = "SELECT name, at >= %s, wait, run FROM jobs_rollup WHERE span = %s AND kind = %s AND at >= %s"
 
 
-def _read(
-    kind: str, span: str, earlier: datetime, since: datetime
-) -> tuple[dict[_Key, dict[str, float]], dict[_Key, list[Histogram]], dict[_Key, list[Histogram]]]:
+_Read = tuple[dict[_Key, dict[str, float]], dict[_Key, list[Histogram]], dict[_Key, list[Histogram]]]
+
+
+def _of(projects: frozenset[str], read: _Read, *, together: bool) -> _Read:
+    """What was read of these alone; perhaps as one group, for all of it adds up."""
+    sums: defaultdict[_Key, dict[str, float]] = defaultdict(lambda: dict.fromkeys(_SUMS, 0.0))
+    waits: defaultdict[_Key, list[Histogram]] = defaultdict(list)
+    runs: defaultdict[_Key, list[Histogram]] = defaultdict(list)
+    for (name, when), values in read[0].items():
+        if name in projects:
+            key = ("" if together else name, when)
+            sums[key] = {column: sums[key][column] + values[column] for column in _SUMS}
+            waits[key] += read[1][name, when]
+            runs[key] += read[2][name, when]
+    return sums, waits, runs
+
+
+def _read(kind: str, span: str, earlier: datetime, since: datetime) -> _Read:
     rows = Rollup.objects.filter(span=span, kind=kind, at__gte=earlier)
     when = Case(When(at__gte=since, then=Value("now")), default=Value("before"), output_field=CharField())
     summed = rows.annotate(when=when).values_list("name", "when").annotate(*(Sum(column) for column in _SUMS)).order_by()

@@ -48,9 +48,9 @@ def rows(ids: Collection[str], sight: Sight) -> list[Job]:
     return list(sight.of(light()).filter(pk__in=wanted).order_by("-created_at", "-id"))
 
 
-def running(most: int = 20) -> list[Job]:
+def running(most: int = 20, sight: Sight = EVERYTHING) -> list[Job]:
     """What runs now, longest first."""
-    return list(light().filter(status=Status.RUNNING).order_by("started_at", "id")[:most])
+    return list(sight.of(light()).filter(status=Status.RUNNING).order_by("started_at", "id")[:most])
 
 
 def holders(most: int = 500) -> list[Attempt]:

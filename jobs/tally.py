@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from django.db import connection
 from django.db.models import QuerySet, Sum
 
@@ -38,8 +40,9 @@ def by_each() -> dict[str, dict[str, int]]:
     return found
 
 
-def pending_by_gate() -> dict[str, int]:
-    return dict.fromkeys(Gate.values, 0) | _sums("gate", Tally.objects.filter(status=Status.PENDING))
+def pending_by_gate(projects: Collection[str] | None = None) -> dict[str, int]:
+    pending = Tally.objects.filter(status=Status.PENDING)
+    return dict.fromkeys(Gate.values, 0) | _sums("gate", pending if projects is None else pending.filter(project__in=projects))
 
 
 def _sums(column: str, rows: QuerySet[Tally]) -> dict[str, int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from django.db import connection
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 from django.utils import timezone
 
 from jobs.briefly import briefly
@@ -56,23 +56,33 @@ class Course:
 
 
 @briefly(FRESH)
-def course(name: str) -> Course:
-    """Two queries. Raises `KeyError` for a range there is not."""
+def course(name: str, projects: frozenset[str] | None = None) -> Course:
+    """Of all jobs, or of these projects alone; the queue is sampled as a whole, so of projects it is not known.
+
+    Two queries at most. Raises `KeyError` for a range there is not.
+    """
     chosen = RANGES[name]
     last = int(timezone.now().timestamp()) // chosen.step * chosen.step
     times = [last - chosen.step * back for back in range(chosen.points - 1, -1, -1)]
     course = Course(range=chosen, times=times)
-    _add_events(course)
-    _add_samples(course)
+    _add_events(course, projects)
+    if projects is None:
+        _add_samples(course)
     return course
 
 
-def _add_events(course: Course) -> None:
+def _counted(projects: frozenset[str] | None) -> QuerySet[Rollup]:
+    """The roll-ups whose sums are all jobs, or all of these projects."""
+    if projects is None:
+        return Rollup.objects.filter(kind=GroupKind.ALL, name="")
+    return Rollup.objects.filter(kind=GroupKind.PROJECT, name__in=projects)
+
+
+def _add_events(course: Course, projects: frozenset[str] | None) -> None:
     first, step = course.times[0], course.range.step
     columns = ("submitted", "started", *OUTCOMES)
-    rows = Rollup.objects.filter(
-        span=course.range.span, kind=GroupKind.ALL, name="", at__gte=datetime.fromtimestamp(first, UTC)
-    ).values_list("at", "wait", "run", *columns)
+    since = datetime.fromtimestamp(first, UTC)
+    rows = _counted(projects).filter(span=course.range.span, at__gte=since).values_list("at", "wait", "run", *columns)
     sums: defaultdict[int, Counter[str]] = defaultdict(Counter)
     waits: defaultdict[int, list[dict[str, int]]] = defaultdict(list)
     runs: defaultdict[int, list[dict[str, int]]] = defaultdict(list)
@@ -115,9 +125,9 @@ def _add_samples(course: Course) -> None:
 
 
 @briefly(FRESH)
-def failed_lately() -> int:
-    """Jobs that failed in the last hour."""
-    rows = Rollup.objects.filter(span="minute", kind=GroupKind.ALL, name="", at__gt=timezone.now() - timedelta(hours=1))
+def failed_lately(projects: frozenset[str] | None = None) -> int:
+    """Jobs that failed in the last hour, of all or of these projects."""
+    rows = _counted(projects).filter(span="minute", at__gt=timezone.now() - timedelta(hours=1))
     return rows.aggregate(failed=Sum("failed"))["failed"] or 0
 
 

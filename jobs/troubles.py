@@ -31,7 +31,10 @@ class Stalled:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """How things stand. `level` is good, busy or bad; `place` names the page that helps, if one does."""
+    """How things stand. `level` is good, busy or bad; `place` names the page that helps, if one does.
+
+    Of some projects alone, `oldest_wait` is not known. Workers and slots are there for all.
+    """
 
     level: str
     verdict: str
@@ -68,16 +71,18 @@ def dead_workers() -> list[Worker]:
 
 
 @briefly(2.0)
-def standing() -> Standing:
-    """A fixed few queries, however many jobs there are."""
+def standing(projects: frozenset[str] | None = None) -> Standing:
+    """Of all jobs, or as far as jobs of these projects go. A fixed few queries, however many jobs there are."""
     alive = workers.alive()
-    gates = tally.pending_by_gate()
-    live = list(Attempt.objects.filter(state__in=LIVE_ATTEMPT).values_list("state", flat=True))
+    gates = tally.pending_by_gate(projects)
+    holding = Attempt.objects.filter(state__in=LIVE_ATTEMPT)
+    live = list((holding if projects is None else holding.filter(job__project__in=projects)).values_list("state", flat=True))
     admitted = live.count("admitted")
     ready = max(0, gates[Gate.OPEN] - admitted)
     held = sum(number for gate, number in gates.items() if gate != Gate.OPEN)
-    oldest = _oldest_wait() if ready else None
-    level, verdict, place = _verdict(alive, len(live), ready, oldest, dispatching=workers.dispatcher_alive())
+    oldest = _oldest_wait() if ready and projects is None else None
+    failed = trends.failed_lately(projects)
+    level, verdict, place = _verdict(alive, len(live), ready, oldest, failed, dispatching=workers.dispatcher_alive())
     return Standing(
         level=level,
         verdict=verdict,
@@ -98,16 +103,17 @@ def _oldest_wait() -> timedelta | None:
     return waited
 
 
-def _verdict(alive: list[Worker], busy: int, ready: int, oldest: timedelta | None, *, dispatching: bool) -> tuple[str, str, str]:
+def _verdict(
+    alive: list[Worker], busy: int, ready: int, oldest: timedelta | None, failed: int, *, dispatching: bool
+) -> tuple[str, str, str]:
     if not dispatching:
         return "bad", "No dispatcher is running: jobs are taken in, but none will start. Start `manage.py dispatcher`.", "workers"
     if not alive:
         return "bad", "No worker is running: jobs are taken in, but none will run. Start a Celery worker.", "workers"
     if all(worker.draining_at for worker in alive):
         return "bad", "Every worker is drained: nothing new will run until one is taken back.", "workers"
-    failed = trends.failed_lately()
     people = f"{len(alive)} worker{'s' if len(alive) != 1 else ''}, {busy} running"
-    wait = f"oldest wait {_span(oldest)}" if oldest else "nothing waits"
+    wait = f"oldest wait {_span(oldest)}" if oldest else f"{ready} waiting" if ready else "nothing waits"
     if oldest and oldest > LONG_WAIT:
         return "busy", f"Busy: {people}, {ready} ready and waiting, {wait}.", "queue"
     if failed:

@@ -28,15 +28,16 @@ def _range(request: HttpRequest) -> str:
 
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
-    course = trends.course(_range(request))
-    charts = charts_of(course)
     sight = sight_of(request.user)
+    course = trends.course(_range(request), sight.projects)
+    charts = charts_of(course)
     facts = _facts(request)
     context: dict[str, Any] = facts | {
-        "groups": failure_groups.as_seen(facts["groups"], sight),
+        "standing": facts["standing"] if sight.projects is None else troubles.standing(sight.projects),
+        "groups": sorted(failure_groups.as_seen(facts["groups"], sight), key=lambda group: -group.count)[:MOST_GROUPS],
         "stalled": [one for one in facts["stalled"] if sight.covers(one.job.project, one.job.tool)],
-        "running": [job for job in facts["running"] if sight.covers(job.project, job.tool)],
-        "tiles": Tiles.of(trends.course("hour")),
+        "running": facts["running"] if sight.is_whole else queries.running(sight=sight),
+        "tiles": Tiles.of(trends.course("hour", sight.projects)),
         "charts": charts,
         "data": as_data(charts),
         "range": course.range,
@@ -60,16 +61,15 @@ _facts = shared(_read)
 
 @briefly(3.0)
 def _failing() -> list[failure_groups.Group]:
-    """The open groups with most failures of the last day."""
-    found = failure_groups.groups(state=GroupState.OPEN)
-    return sorted(found, key=lambda group: -group.count)[:MOST_GROUPS]
+    """The open groups with failures of the last day."""
+    return failure_groups.groups(state=GroupState.OPEN)
 
 
 @require_safe
 @never_cache
 def charts(request: HttpRequest) -> JsonResponse:
     """The charts of a range as they are now. All open pages of this process share one answer for some seconds."""
-    return JsonResponse(as_data(charts_of(trends.course(_range(request)))))
+    return JsonResponse(as_data(charts_of(trends.course(_range(request), sight_of(request.user).projects))))
 
 
 @require_safe
@@ -107,6 +107,6 @@ class Tiles:
             failed_line=spark(course.counts["failed"], points=60),
             wait=next((wait for wait in reversed(waits) if wait is not None), None),
             wait_line=spark(waits, points=60),
-            ready_line=spark(course.queue["ready"], points=60),
-            running_line=spark(course.queue["running"], points=60),
+            ready_line=spark(course.queue.get("ready", ()), points=60),
+            running_line=spark(course.queue.get("running", ()), points=60),
         )

@@ -60,12 +60,22 @@ def _drawn(request: HttpRequest, form: ConfigForm | None = None) -> HttpResponse
     sight = sight_of(request.user)
     context = facts | {
         "gauges": [gauge.as_seen(sight) for gauge in facts["gauges"]],
+        "standing": facts["standing"] if sight.projects is None else troubles.standing(sight.projects),
+        "advice": facts["advice"] if sight.is_whole else "",
+        "rules": [rule for rule in facts["rules"] if _may_see(rule, sight)],
         "line": [one for one in facts["line"] if sight.covers(one[1].project, one[1].tool)],
         "names": [name for name in facts["names"] if sight.is_whole or sight.covers(name, "") or name not in facts["projects"]],
         "form": form or first,
         "group_form": GroupForm(),
     }
     return render(request, "dashboard/queue.html", context, status=422 if form is not None else 200)
+
+
+def _may_see(rule: GroupRule, sight: Sight) -> bool:
+    """Names of projects are told to those who may see them; keys are named by callers, after anything."""
+    if rule.kind == GroupKind.PROJECT:
+        return sight.projects is None or rule.name in sight.projects
+    return rule.kind != GroupKind.KEY or sight.is_whole
 
 
 def _read() -> Facts:

@@ -20,18 +20,20 @@ NAMED = 5
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
     kind, period = request.GET.get("by", "tool"), request.GET.get("period", "day")
-    kind = kind if kind in KINDS else "tool"
-    period = period if period in PERIODS else "day"
     sight = sight_of(request.user)
-    groups = [g for g in periods.compared(kind, period) if kind != "project" or sight.projects is None or g.name in sight.projects]
-    everything = periods.compared("all", period)
+    # Figures are kept by project, and by tool and operation over all projects: who sees some projects is shown those.
+    kinds = KINDS if sight.is_whole else {"project": KINDS["project"]}
+    kind = kind if kind in kinds else next(iter(kinds))
+    period = period if period in PERIODS else "day"
+    groups = periods.compared(kind, period, sight.projects)
+    everything = periods.compared("all", period, sight.projects)
     slow = sorted((g for g in groups if g.now.run[90]), key=lambda g: -(g.now.run[90] or 0))
     wasteful = sorted((g for g in groups if g.now.wasted), key=lambda g: -g.now.wasted)
     context = {
         "groups": groups,
         "all": everything[0] if everything else None,
         "kind": kind,
-        "kinds": KINDS.items(),
+        "kinds": kinds.items(),
         "kind_title": KINDS[kind],
         "period": period,
         "periods": TITLES.items(),
