@@ -57,7 +57,7 @@ def browser():
 @pytest.fixture(scope="session")
 def stack(browser):
     tools = "benchmarks.tools,tests.browser.tools"
-    with Stack(web=True, worker_processes=4, slots=4, JOBSITE_TOOLS=tools) as running:
+    with Stack(web=True, worker_processes=4, slots=4, JOBSITE_TOOLS=tools, JOBSITE_GRACE="1") as running:
         add_person(running)
         said = running.manage("shell", "-v", "0", "-c", SETUP.format(evil=EVIL, password=PASSWORD))
         running.env["TOKEN"] = said.split("TOKEN ")[1].strip()
