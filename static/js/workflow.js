@@ -7,7 +7,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 180;
 const HEIGHT = 36;
-const FLUSH = 150;
+const FLUSH = 250;
 const ORDER = ["failed", "running", "pending", "cancelled", "completed"];
 
 export function startWorkflow() {
