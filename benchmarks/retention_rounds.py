@@ -15,6 +15,7 @@ from django.db import connection  # noqa: E402
 
 from benchmarks.admission_rounds import FILL  # noqa: E402
 from jobs import configuration, dispatcher, lifecycle, retention, steering  # noqa: E402
+from jobs.chores import Chore  # noqa: E402
 from jobs.models import Job  # noqa: E402
 
 # Each job with an attempt, four events and its metrics, finished two hours ago.
@@ -63,14 +64,13 @@ if __name__ == "__main__":
     fill(int(sys.argv[1]))
     before = [one() for _ in range(100)]
     settings.JOBSITE_CLEANUP = 0.05
-    removal = retention.Removal()
+    removal = Chore("retention", retention.remove_for_now)
     began = time.monotonic()
     removal.start()
     during = []
     while (left := Job.objects.filter(status="completed").count()) and time.monotonic() - began < 3600:
         during += [one() for _ in range(20)]
     took = time.monotonic() - began
-    removal.stopping.set()
-    removal.join()
+    removal.stop()
     figures = {"removed_per_s": int(sys.argv[1]) / took, "before_p99_ms": p99(before), "during_p99_ms": p99(during), "left": left}
     print(json.dumps(figures | {"rounds_during": len(during)}))

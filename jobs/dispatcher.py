@@ -25,6 +25,7 @@ from jobs import (
     tally,
     workers,
 )
+from jobs.chores import Chore
 from jobs.failpoints import failpoint
 
 log = logging.getLogger(__name__)
@@ -36,8 +37,8 @@ STANDBY_WAIT = 1.0
 SILENT_FOR = 3.0
 # With more attempts than this waiting for a process, rounds come at this pace; seconds.
 AHEAD, PACE = 8, 0.015
-# Figures are kept when there is nothing else to do, this often, and this often at least; seconds.
-FIGURES, FIGURES_AT_LEAST = 2.0, 10.0
+# Figures are kept this often, and for at most a fiftieth of the time; seconds.
+FIGURES, FIGURES_REST = 2.0, 50
 # Levels of failed dependents that one round goes down; the next round goes on.
 SETTLE_DEPTH = 50
 
@@ -100,18 +101,21 @@ def sweep() -> None:
     doorbell.ring(doorbell.unanswered())
 
 
-def keep_figures() -> None:
-    """Count what happened and how the queue stands, for the pages; a pass costs some tens of milliseconds."""
+def keep_figures() -> float:
+    """Count what happened and how the queue stands, for the pages; the seconds until the next time."""
+    began = time.monotonic()
     rollup.roll_up()
     tally.merge()
     sampling.sample()
+    return max(FIGURES, FIGURES_REST * (time.monotonic() - began))
 
 
-def clean() -> None:
-    """Remove what is too old; in small batches, the rest the next time."""
+def clean() -> float:
+    """Remove what is too old; in small batches, the rest the next time: in so many seconds."""
     idempotency.forget_old()
     sampling.forget_old()
     rollup.forget_old()
+    return settings.JOBSITE_CLEANUP
 
 
 class Dispatcher:
@@ -121,8 +125,6 @@ class Dispatcher:
         self.stopping = False
         self._pokes: redis.client.PubSub | None = None
         self._swept = 0.0
-        self._cleaned = 0.0
-        self._figured = 0.0
 
     def stop(self) -> None:
         self.stopping = True
@@ -146,13 +148,15 @@ class Dispatcher:
         if self.stopping:
             return
         log.info("this dispatcher leads")
-        removal = retention.Removal()
-        removal.start()
+        works = {"figures": keep_figures, "cleaning": clean, "retention": retention.remove_for_now}
+        chores = [Chore(name, work) for name, work in works.items()]
+        for chore in chores:
+            chore.start()
         try:
             self._rounds()
         finally:
-            removal.stopping.set()
-            removal.join(5.0)
+            for chore in chores:
+                chore.stop()
 
     def _rounds(self) -> None:
         while not self.stopping:
@@ -165,12 +169,6 @@ class Dispatcher:
             if time.monotonic() - self._swept >= settings.JOBSITE_SWEEP:
                 self._swept = time.monotonic()
                 sweep()
-            if time.monotonic() - self._figured >= (FIGURES_AT_LEAST if done.busy or done.admitted else FIGURES):
-                self._figured = time.monotonic()
-                keep_figures()
-            if time.monotonic() - self._cleaned >= settings.JOBSITE_CLEANUP:
-                self._cleaned = time.monotonic()
-                clean()
 
     def _await_poke(self) -> None:
         """Until somebody pokes, or a moment has passed. All pokes that wait already make one round."""

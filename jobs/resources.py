@@ -17,8 +17,6 @@ MB = 1024 * 1024
 # Looking for descendants walks the system's process table (milliseconds); the own figures cost microseconds.
 TREE_EVERY = 1.0
 MOST_SAMPLES = 60
-# The kernel notes when a process began in hundredths of a second.
-CLOCK_GRAIN = 0.05
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -34,13 +32,15 @@ class Meter:
     job's. CPU is the tree's user and system time; 100 percent is one core.
     """
 
-    first_at: float | None = None  # when this process began its first job; epoch seconds
-    _idle_rss: int | None = None  # of this process, from before it ran its first job
+    # Of this process, from before it ran its first job: its children and its memory. Not the moment: the kernel's clock of when
+    # processes began is up to a second off the one that programs read.
+    bystanders: frozenset[psutil.Process] = frozenset()
+    _idle_rss: int | None = None
 
     def __init__(self) -> None:
         self._own = _this_process(os.getpid())
         if Meter._idle_rss is None:
-            Meter.first_at = time.time()
+            Meter.bystanders = frozenset(self._own.children())
             Meter._idle_rss = self._own.memory_info().rss
         self._began = time.monotonic()
         self._cpu_before = _own_cpu()
@@ -131,10 +131,9 @@ def end_descendants() -> None:
 
 
 def _left_by_jobs(process: psutil.Process) -> Iterator[psutil.Process]:
-    first = (Meter.first_at or 0.0) - CLOCK_GRAIN
     for child in process.children():
-        with contextlib.suppress(psutil.Error):
-            if child.create_time() >= first:
+        if child not in Meter.bystanders:
+            with contextlib.suppress(psutil.Error):
                 below = child.children(recursive=True)
                 yield child
                 yield from below

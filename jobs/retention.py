@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import transaction
 
 from jobs import lifecycle, outbox, rollup
-
-log = logging.getLogger(__name__)
 
 # Jobs of one transaction: some tens of milliseconds.
 BATCH = 200
@@ -39,23 +35,8 @@ def _used_up_to() -> int:
     return counted if told is None else min(counted, told)
 
 
-class Removal(threading.Thread):
-    """Runs in the leading dispatcher, on a connection of its own, so that no round waits for it."""
-
-    def __init__(self) -> None:
-        super().__init__(name="retention", daemon=True)
-        self.stopping = threading.Event()
-
-    def run(self) -> None:
-        pause = 1.0
-        while not self.stopping.wait(pause):
-            began = time.monotonic()
-            try:
-                removed = remove_old()
-            except (DatabaseError, InterfaceError) as error:
-                log.warning("old jobs are removed later: %s", error)
-                connection.close()
-                removed = 0
-            # At most half of the time while much is left: the database has other work.
-            pause = max(0.05, time.monotonic() - began) if removed == BATCH else settings.JOBSITE_CLEANUP
-        connection.close()
+def remove_for_now() -> float:
+    """One batch; the seconds until the next: at most half of the time while much is left, for the database has other work."""
+    began = time.monotonic()
+    removed = remove_old()
+    return max(0.05, time.monotonic() - began) if removed == BATCH else settings.JOBSITE_CLEANUP

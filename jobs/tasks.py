@@ -79,6 +79,11 @@ _presence: _Presence | None = None
 @worker_process_init.connect
 def _begin_child(**_: Any) -> None:
     resources.adopt_orphans()
+    try:
+        execution.warm_up()
+    except (DatabaseError, InterfaceError) as error:
+        log.info("not warmed up, the first jobs will take longer: %s", error)
+        connection.close()
 
 
 @worker_ready.connect
