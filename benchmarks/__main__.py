@@ -22,6 +22,7 @@ NAMES = {
     "sockets": "a thousand live sockets on one web process: delay, loss, memory, slow clients",
     "live": "from job.progress() in a worker to the changed page in a real Chromium",
     "graph": "what the graph of a workflow with a thousand jobs costs the page while it changes",
+    "flower": "beside Flower on the same Celery work: its list, its memory, how soon a change is seen",
     "latency": "from submit to start on an idle system, and from an end to the start that waited for its slot",
     "replay": "a recorded workflow replayed, against its lower bound",
     "workflows": "every recorded workflow replayed: bounds, order and memory",

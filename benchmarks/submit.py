@@ -86,14 +86,16 @@ def bulk_ms(stack: Stack, headers: dict[str, str]) -> float:
 
 
 def flower(seconds: float) -> dict[str, float]:
-    with tempfile.TemporaryDirectory(prefix="jobsite-peer-") as folder, _flower(Path(folder)) as port:
+    with (
+        tempfile.TemporaryDirectory(prefix="jobsite-peer-") as folder,
+        flower_server(peer_env(Path(folder)), Path(folder)) as (port, _),
+    ):
         path = "/api/task/async-apply/noop"
         return load(port, path, headers={"Content-Type": "application/json"}, body={"args": []}, seconds=seconds, expected=200)
 
 
-@contextmanager
-def _flower(folder: Path) -> Iterator[int]:
-    port = free_port()
+def peer_env(folder: Path) -> dict[str, str]:
+    """Plain Celery's environment, for its worker, its clients and Flower."""
     env = os.environ | {
         "BENCH_PEER": "celery",
         "BENCH_MARKS": str(folder / "marks"),
@@ -102,12 +104,19 @@ def _flower(folder: Path) -> Iterator[int]:
         "FLOWER_UNAUTHENTICATED_API": "true",
     }
     env.pop("DJANGO_SETTINGS_MODULE", None)
+    return env
+
+
+@contextmanager
+def flower_server(env: dict[str, str], folder: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """Flower, answering on a port."""
+    port = free_port()
     command = [str(PEERS), "-m", "celery", "-A", "benchmarks.peers.app:celery", "flower", f"--port={port}", "--address=127.0.0.1"]
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True)
     try:
         wait_until("Flower answers", lambda: _answers(port))
-        yield port
+        yield port, process
     finally:
         stopped(process)
 

@@ -8,6 +8,9 @@ import { refreshSoon } from "./refresh.js";
 /** @typedef {{topic: string, ids: () => string[], show: (deltas: Delta[]) => void}} Part */
 
 const HIDDEN_FOR = 30_000;
+// One acknowledgement for so many messages, or so long after the first of them: pages need not send as much as they get.
+const ACK_EVERY = 5;
+const ACK_WITHIN = 1000;
 
 /** @param {Part} part */
 export function connect(part) {
@@ -22,6 +25,9 @@ export function connect(part) {
   // The page was drawn by the server about when its navigation began: from then on it may have missed changes.
   let heard = performance.timeOrigin;
   let received = 0;
+  let acked = 0;
+  /** @type {number | undefined} */
+  let ackTimer;
   let number = -1;
   let wait = 500;
   /** @type {number | undefined} */
@@ -42,6 +48,14 @@ export function connect(part) {
     socket?.send(JSON.stringify({ t: "hello", topic: part.topic, ids: part.ids().slice(0, 200), away }));
   };
 
+  const ack = () => {
+    clearTimeout(ackTimer);
+    ackTimer = undefined;
+    if (socket?.readyState !== WebSocket.OPEN || acked === received) return;
+    acked = received;
+    socket.send(JSON.stringify({ t: "ack", n: received }));
+  };
+
   const open = () => {
     if (socket || stream || paused) return;
     if (barred > 1) return listen();
@@ -50,6 +64,7 @@ export function connect(part) {
     socket.onopen = () => {
       barred = 0;
       received = 0;
+      acked = 0;
       number = -1;
       wait = 500;
       hello();
@@ -62,7 +77,8 @@ export function connect(part) {
     socket.onmessage = (event) => {
       const message = JSON.parse(event.data);
       received += 1;
-      socket?.send(JSON.stringify({ t: "ack", n: received }));
+      if (received - acked >= ACK_EVERY) ack();
+      else ackTimer ??= window.setTimeout(ack, ACK_WITHIN);
       // Frames are numbered within the hub's epoch: after a gap, or from another hub, the whole state is asked for.
       const another = epoch !== "" && message.e !== epoch;
       if (message.t === "frame" && (another || (number >= 0 && message.n > number + 1))) hello();

@@ -13,7 +13,7 @@ from django.db import connections
 from django.test import AsyncClient, Client
 
 from dashboard.consumers import LiveConsumer
-from dashboard.hub import hub
+from dashboard.hub import hub, pause_after
 from jobs import lifecycle, redis_link
 from jobs.live import kept_up, listener
 from jobs.models import ProjectAccess
@@ -342,3 +342,30 @@ async def test_a_stream_of_nothing_known_is_refused(query):
     client = await sync_to_async(sign_in)()
     assert (await client.get(f"/live/events/{query}")).status_code == 400
     assert (await AsyncClient().get("/live/events/?topic=jobs")).status_code == 302
+
+
+async def test_frames_come_at_once_for_few_and_four_a_second_under_load():
+    assert pause_after(1, 1, 0.0) == pause_after(50, 100, 0.0) == 0.05
+    assert pause_after(1, 1000, 0.0) == pause_after(51, 1, 0.0) == pause_after(1, 100_000, 0.0) == 0.25
+    # The writing counts; but others have their turn, however long it took.
+    assert pause_after(1, 1000, 0.1) == pytest.approx(0.15)
+    assert pause_after(1, 1000, 9.0) == 0.025
+
+
+async def test_a_hundred_open_pages_are_healed_by_one_read_and_get_one_frame_each():
+    job = await sync_to_async(submitted)()
+    talks = [await socket() for _ in range(100)]
+    for talk in talks:
+        await say(talk, t="hello", topic="jobs", ids=[job.id])
+        await heard(talk, lambda m: m["t"] == "snapshot")
+    with (
+        patch("jobs.live.moved_lately", return_value=[]) as read,
+        patch("dashboard.hub._read", side_effect=AssertionError("a query")),
+    ):
+        await listener()._catch_up()
+        listener().note({"id": job.id, "v": [99, 0], "status": "running", "progress": 5.0})
+        frames = [await heard(talk, lambda m: m["t"] == "frame" and m["jobs"][0]["v"] == [99, 0]) for talk in talks]
+    assert read.call_count <= 2  # ours, and perhaps the regular one
+    assert len({json.dumps(frame) for frame in frames}) == 1
+    for talk in talks:
+        await talk.disconnect()
