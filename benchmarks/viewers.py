@@ -62,7 +62,7 @@ class Viewer:
         while True:
             try:
                 return await websockets.connect(
-                    self.address, additional_headers=self.headers, open_timeout=10, ping_interval=None, compression=None
+                    self.address, additional_headers=self.headers, open_timeout=30, ping_interval=None, compression=None
                 )
             except (OSError, TimeoutError, websockets.InvalidHandshake, websockets.InvalidMessage):
                 await asyncio.sleep(wait * (0.5 + random.random()))  # noqa: S311  (spreads, hides nothing)
