@@ -57,8 +57,9 @@ faults: $(VENV)/.dev ## break everything that can break, the whole matrix; figur
 	$(VENV)/bin/python -m pytest -v -s -p no:randomly -m faults tests/faults $(ARGS)
 	FAULTS_MACHINE=300 $(VENV)/bin/python -m pytest -v -s tests/faults/test_machine.py
 
-faults-short: $(VENV)/.dev ## the same with fewer jobs and rounds, under eight minutes
-	FAULTS_SHORT=1 $(VENV)/bin/python -m pytest -v -s -p no:randomly -m "faults and not long" tests/faults $(ARGS)
+faults-short: $(VENV)/.dev ## the same with fewer jobs and rounds, two at a time, under eight minutes
+	FAULTS_SHORT=1 $(VENV)/bin/python -m pytest -v -n 2 --dist worksteal -p no:randomly -m "faults and not long and not alone" tests/faults
+	FAULTS_SHORT=1 $(VENV)/bin/python -m pytest -v -s -p no:randomly -m "faults and not long and alone" tests/faults
 
 HOURS ?= 8
 soak: $(VENV)/.dev ## mixed load with random faults for HOURS=8

@@ -19,9 +19,9 @@ from benchmarks.throughput import PEERS
 from tests.faults.servers import Servers
 from tests.faults.site import Site
 
-# Celery may take this long to deliver again what nobody acknowledged; more is waited for below.
+# Celery may take this long to deliver again what nobody acknowledged; more is waited for: nothing new for so long is the end.
 VISIBILITY = 5
-PATIENCE = 30.0
+PATIENCE, SHORT_PATIENCE = 30.0, 8.0
 
 
 class Subject(Protocol):
@@ -172,10 +172,10 @@ FAULTS: dict[str, Callable[[Subject, str, int], int]] = {
 
 def measure(*, short: bool) -> Report:
     """Jobs sent, never done, and done more than once, after each fault."""
-    rounds = 2 if short else 20
+    rounds, patience = (1, SHORT_PATIENCE) if short else (20, PATIENCE)
     figures: dict[str, object] = {"rounds": rounds}
     with Site(worker_processes=2, slots=4) as site:
-        _break(Jobsite(site), rounds, figures)
+        _break(Jobsite(site), rounds, PATIENCE, figures)
     report = Report(name="celery_faults", figures=figures)
     report.notes = [
         f"Celery with acks_late, reject_on_worker_lost and a visibility time-out of {VISIBILITY} s",
@@ -190,27 +190,27 @@ def measure(*, short: bool) -> Report:
     celery = Celery(servers)
     try:
         celery.start_worker()
-        _break(celery, rounds, figures)
+        _break(celery, rounds, patience, figures)
     finally:
         celery.kill_worker()
         servers.stop()
     return report
 
 
-def _break(subject: Subject, rounds: int, figures: dict[str, object]) -> None:
+def _break(subject: Subject, rounds: int, patience: float, figures: dict[str, object]) -> None:
     for fault, inflict in FAULTS.items():
         prefix = fault.replace("_", "")
         sent = inflict(subject, prefix, rounds)
-        done = _settled(subject, prefix, sent)
+        done = _settled(subject, prefix, sent, patience)
         figures[f"{subject.name}_{fault}_sent"] = sent
         figures[f"{subject.name}_{fault}_lost"] = sent - len(done)
         figures[f"{subject.name}_{fault}_twice"] = sum(times > 1 for times in done.values())
 
 
-def _settled(subject: Subject, prefix: str, sent: int) -> Counter[str]:
+def _settled(subject: Subject, prefix: str, sent: int, patience: float) -> Counter[str]:
     """What was done, once all is, or nothing more has come for a while."""
     done, changed = Counter[str](), time.monotonic()
-    while len(done) < sent and time.monotonic() - changed < PATIENCE:
+    while len(done) < sent and time.monotonic() - changed < patience:
         time.sleep(0.2)
         now = Counter({key: times for key, times in subject.done().items() if key.startswith(prefix)})
         if now != done:

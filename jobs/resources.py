@@ -5,18 +5,24 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import logging
 import os
 import resource
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import psutil
+
+log = logging.getLogger(__name__)
 
 MB = 1024 * 1024
 # Looking for descendants walks the system's process table (milliseconds); the own figures cost microseconds.
 TREE_EVERY = 1.0
 MOST_SAMPLES = 60
+# For how long what a job left behind is ended again and again, in passes of so many seconds.
+PATIENCE, PASS = 3.0, 0.1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -57,6 +63,8 @@ class Meter:
         now = time.monotonic()
         if now - self._looked >= TREE_EVERY:
             self._looked = now
+            if _has_dead_children():
+                _bury_adopted()
             for child in self.descendants():
                 self._children.setdefault(child, 0.0)
         rss = self._own.memory_info().rss - (Meter._idle_rss or 0)
@@ -121,19 +129,80 @@ def has_children() -> bool:
 
 
 def end_descendants() -> None:
-    """End what the job started and left behind: children that came after this process's first job, with all below them."""
-    left = list(_left_by_jobs(psutil.Process()))
-    for process in left:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-    # What we adopted is ours to bury, too.
-    psutil.wait_procs(left, timeout=1.0)
+    """End what the job started and left behind: children that came after this process's first job, with all below them.
+
+    A list of processes that fork is old when it has been read, so it is read again until nothing is there.
+    """
+    until = time.monotonic() + PATIENCE
+    while has_children():
+        left = list(_left_by_jobs(psutil.Process()))
+        if not left and Meter.bystanders:
+            return
+        _kill(left)
+        # What we adopted is ours to bury, too.
+        psutil.wait_procs(left, timeout=PASS)
+        if time.monotonic() > until:
+            log.warning("processes of a job do not end: %s", [process.pid for process in left])
+            return
+
+
+def _kill(processes: Iterable[psutil.Process]) -> None:
+    """By group where they have one of their own: the kernel then also gets what was forked since the list was read."""
+    own = os.getpgrp()
+    for process in processes:
+        # It may be gone, and be known by its group all the same.
+        with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
+            group = os.getpgid(process.pid) if process.is_running() else own
+            if group == own:
+                process.kill()
+            else:
+                os.killpg(group, signal.SIGKILL)
+
+
+def _bury_adopted() -> None:
+    """Wait for dead processes that were adopted: a tool that starts daemons which end would fill the process table.
+
+    A child that this process forked is in its session or heads one; the tool itself waits for that one, to know how it ended.
+    """
+    own = os.getsid(0)
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error, ProcessLookupError, ChildProcessError):
+            if child.status() == psutil.STATUS_ZOMBIE and os.getsid(child.pid) not in {own, child.pid}:
+                os.waitpid(child.pid, os.WNOHANG)
+
+
+def _has_dead_children() -> bool:
+    try:
+        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return False
 
 
 def _left_by_jobs(process: psutil.Process) -> Iterator[psutil.Process]:
+    """Told by who they are, not by when they began: a clock that is set would make a new child look old."""
     for child in process.children():
         if child not in Meter.bystanders:
             with contextlib.suppress(psutil.Error):
                 below = child.children(recursive=True)
                 yield child
                 yield from below
+
+
+class Strays:
+    """In a worker's main process: what a job had started whose own process was killed. It comes here, and is ended here."""
+
+    def __init__(self) -> None:
+        adopt_orphans()
+        self._before = frozenset(psutil.Process().children())
+        self._seen: frozenset[psutil.Process] = frozenset()
+
+    def end(self, pool: Collection[int]) -> None:
+        """End children that are none of the pool's processes. At the second look only: a new one may not be in its list yet."""
+        here = frozenset(child for child in psutil.Process().children() if child.pid not in pool) - self._before
+        ended: list[psutil.Process] = []
+        for stray in here & self._seen:
+            with contextlib.suppress(psutil.Error):
+                ended += [stray, *stray.children(recursive=True)]
+        _kill(ended)
+        psutil.wait_procs(ended, timeout=PASS)
+        self._seen = here

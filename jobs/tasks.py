@@ -45,12 +45,21 @@ class _Presence(threading.Thread):
         self._consumer, self._drained = consumer, False
         self._slots = consumer.controller.concurrency
         self._queues = [queue.name for queue in consumer.task_consumer.queues]
+        self._strays = resources.Strays()
 
     def run(self) -> None:
         while not self.leaving.is_set():
             self._say(self._beat)
+            self._end_strays()
             self.leaving.wait(workers.BEAT)
         self._say(lambda: workers.leave(os.getpid()))
+
+    def _end_strays(self) -> None:
+        # Celery's pool has a pool of billiard's, which is gone when the worker goes down. Pools of other kinds have no processes,
+        # they run jobs in this one: then its children are those of a job that runs.
+        processes = getattr(getattr(self._consumer.pool, "_pool", None), "_pool", None)
+        if processes is not None:
+            self._strays.end({process.pid for process in processes})
 
     def _beat(self) -> None:
         draining = workers.appear(os.getpid(), slots=self._slots, queues=self._queues)

@@ -136,12 +136,15 @@ class Embedded:
     @staticmethod
     def _end_leftover_redis(socket: Path) -> None:
         """One that a killed process left behind; Redis is not the truth, so nothing is lost."""
-        # The client would try a missing socket again for seconds.
         if not socket.exists():
             return
-        import redis  # noqa: PLC0415  (the settings import this module; they need no client)
+        # The settings import this module; they need no client.
+        import redis  # noqa: PLC0415
+        from redis.backoff import NoBackoff  # noqa: PLC0415
+        from redis.retry import Retry  # noqa: PLC0415
 
-        client = redis.Redis(unix_socket_path=str(socket), socket_timeout=2, socket_connect_timeout=2)
+        # By itself the client would try the dead socket of a killed server again for seconds.
+        client = redis.Redis(unix_socket_path=str(socket), socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0))
         with contextlib.suppress(redis.RedisError):
             client.shutdown(nosave=True)
         client.close()

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.stack import drop
-from tests.faults.figures import Figures, told
+from tests.faults.figures import Figures, load, now, told
 from tests.faults.site import TEMPLATE, Site
 
 HERE = Path(__file__).parent
 SHORT = os.environ.get("FAULTS_SHORT") == "1"
-_kept: list[Figures] = []
+BEGAN = now()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,12 +43,15 @@ def row(request: pytest.FixtureRequest) -> Iterator[Figures]:
     """The figures of this test. `with` is not needed: what was seen is kept whether the test passes or not."""
     marker = request.node.get_closest_marker("fault")
     assert marker is not None, "say which row of the matrix this is: @pytest.mark.fault(name, demanded)"
-    figures = Figures(fault=marker.args[0], demanded=marker.args[1], short=SHORT)
+    figures = Figures(fault=marker.args[0], demanded=marker.args[1], test=test_of(request.node), short=SHORT)
     yield figures
     report = getattr(request.node, "called", None)
     figures.holds = bool(report and report.passed)
     figures.keep()
-    _kept.append(figures)
+
+
+def test_of(item: pytest.Item) -> str:
+    return f"{item.path.stem}::{item.originalname}"  # type: ignore[attr-defined]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -60,13 +63,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_terminal_summary() -> None:
-    if not _kept:
+    rows = [kept for kept in load().values() if kept["at"] >= BEGAN]
+    if not rows:
         return
     table = Table(title="faults", title_justify="left")
     for heading in ("fault", "demanded", "seen", ""):
         table.add_column(heading)
-    for figures in _kept:
-        table.add_row(figures.fault, figures.demanded, told(figures.seen), "holds" if figures.holds else "MISSED")
+    for kept in rows:
+        table.add_row(kept["fault"], kept["demanded"], told(kept["seen"]), "holds" if kept["holds"] else "MISSED")
     Console(width=160).print(table)
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
+import signal
+import subprocess
+import sys
 import time
 from typing import Any
 
+from jobs.limits import Resources
 from jobs.retry import Retry
 from jobs.tools import JobContext, tool
+from tests.faults.bomb import BOMB
 from tests.faults.history import History
 
 
@@ -96,6 +103,79 @@ def odd(job: JobContext, kind: str) -> Any:
             return {str(n): n for n in range(200_000)}
     odd_values = {"nan": float("nan"), "nul": "a\x00b", "surrogate": "\ud800", "object": object(), "bytes": b"\xff"}
     return {"value": odd_values[kind]}
+
+
+# --- what means harm -----------------------------------------------------------------------------------------------------
+NEVER = Retry(max=0)
+
+
+@tool("fault.ignores", retry=NEVER)
+def ignores(job: JobContext) -> None:
+    """Look up, and go on whatever is said."""
+    _note(job, "started")
+    while True:
+        with contextlib.suppress(BaseException):
+            job.progress(50, "never done")
+            time.sleep(0.05)
+
+
+@tool("fault.loops", retry=NEVER, timeout=1)
+def loops(job: JobContext) -> None:
+    """An endless loop that never looks up."""
+    _note(job, "started")
+    while True:
+        pass
+
+
+@tool("fault.hogs", retry=NEVER, resources=Resources(memory_mb=64))
+def hogs(job: JobContext) -> None:
+    """Take ever more memory, 16 MB at a time, and touch it."""
+    _note(job, "started")
+    held = []
+    while True:
+        held.append(b"x" * 2**24)
+        time.sleep(0.01)
+
+
+@tool("fault.forks", retry=NEVER, timeout=2)
+def forks(job: JobContext) -> None:
+    """Eight daemons that fork for ever."""
+    _note(job, "started")
+    subprocess.Popen([sys.executable, "-c", BOMB]).wait()
+    time.sleep(600)
+
+
+@tool("fault.litters")
+def litters(job: JobContext, seconds: float = 0.0) -> None:
+    """Leave a program running."""
+    _note(job, "started")
+    subprocess.Popen(["sleep", "600"], start_new_session=True)
+    time.sleep(seconds)
+    _note(job, "ended")
+
+
+@tool("fault.dies")
+def dies(job: JobContext, *, worker: bool = False) -> None:
+    """Kill the own process, or the worker with it, before anything else."""
+    _note(job, "started")
+    if worker:
+        os.kill(os.getppid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@tool("fault.blabs", retry=NEVER)
+def blabs(job: JobContext, password: str, note: str = "", *, fail: bool = False) -> dict[str, Any]:
+    """Say what is secret in every way a tool can say something."""
+    _note(job, "started")
+    said = f"signed in with {password}; {note}"
+    logging.getLogger("jobs.faults").error("logged: %s", said)
+    job.progress(50, said, stage=said[:60])
+    job.diagnostic(said)
+    job.metadata(said=said, nested={"password": password, "list": [note]})
+    time.sleep(2)  # a beat carries it, and live progress
+    if fail:
+        raise RuntimeError("x" * 1980 + said)
+    return {"said": said, "password": password, "long": "y" * 1000 + said}
 
 
 def _first_fence(job: str) -> int:

@@ -101,14 +101,14 @@ def _asked_for(seen: Facts) -> Iterator[str]:
 
 def _once(seen: Facts) -> Iterator[str]:
     """3: at most one accepted finish a job, by the then current attempt."""
+    ended = {entry["job"] for entry in seen.noted("ended")}
     for job in seen.jobs:
         finishes = [event for event in seen.events_of[job["id"]] if event["verb"] == "finish"]
         if len(finishes) > 1:
             yield f"{job['id']} was finished {len(finishes)} times"
-        if finishes and job["result"] is not None and job["result"].isdigit() and seen.history:
-            fences = {entry["attempt"] for entry in seen.noted("ended") if entry["job"] == job["id"]}
-            if fences and finishes[-1]["attempt_id"] != int(job["result"]):
-                yield f"{job['id']} was finished by {finishes[-1]['attempt_id']} with what attempt {job['result']} returned"
+        told = job["id"] in ended and job["result"] is not None and job["result"].isdigit()
+        if finishes and told and finishes[-1]["attempt_id"] != int(job["result"]):
+            yield f"{job['id']} was finished by {finishes[-1]['attempt_id']} with what attempt {job['result']} returned"
 
 
 def _fenced(seen: Facts) -> Iterator[str]:

@@ -35,7 +35,7 @@ class Page:
         self.seen: dict[str, tuple[tuple[int, int], str]] = {}
         self.back = 0
         self.opened, self.closed = 0, list[int]()
-        self.heard_at = 0.0
+        self.heard_at = 0.0  # of the first message since it was set to 0
         self.open = asyncio.Event()
 
     async def keep_open(self) -> None:
@@ -64,7 +64,7 @@ class Page:
                     self.closed.append(socket.close_code)
 
     def hear(self, message: dict[str, Any]) -> None:
-        self.heard_at = time.monotonic()
+        self.heard_at = self.heard_at or time.monotonic()
         for delta in message["jobs"]:
             version = (int(delta["v"][0]), int(delta["v"][1]))
             known = self.seen.get(delta["id"])

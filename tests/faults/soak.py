@@ -21,7 +21,10 @@ from tests.faults.figures import PATH, percentile
 from tests.faults.site import Site
 
 TELL_EVERY, BREAK_EVERY = 10.0, (5.0, 20.0)
+# What a process loads and keeps in its first seconds is no growth.
+WARM = 60.0
 MB = 1024 * 1024
+Sample = tuple[int, float, float]  # pid, seconds since the begin, MB
 
 
 class Soak:
@@ -32,7 +35,7 @@ class Soak:
         self.chance = random.Random(seed)
         self.broken: Counter[str] = Counter()
         self.recoveries: list[float] = []
-        self.memory: dict[str, list[tuple[float, float]]] = {"dispatcher": [], "worker": []}
+        self.memory: dict[str, list[Sample]] = {"dispatcher": [], "worker": []}
         self.batch = 0
         self.faults: dict[str, Callable[[], None]] = {
             "child killed": self.kill_child,
@@ -111,7 +114,8 @@ class Soak:
         for name, seen in self.memory.items():
             try:
                 process = psutil.Process(self.site.processes[name].pid)
-                seen.append((time.monotonic() - began, process.memory_info().rss / MB))
+                if time.time() - process.create_time() >= WARM:
+                    seen.append((process.pid, time.monotonic() - began, process.memory_info().rss / MB))
             except (KeyError, psutil.Error):
                 continue  # it was just killed
 
@@ -137,24 +141,25 @@ class Soak:
         return self.figures()
 
     def figures(self) -> dict[str, object]:
-        ended = {entry["attempt"] for entry in self.site.history.entries("ended")}
-        refused = sum(a["state"] == "lost" and a["id"] in ended for a in self.site.facts().attempts)
         return self.site.judge() | {
             "faults": dict(self.broken),
-            "fenced_writes": refused,
+            "fenced_writes": int(str(self.site.one("SELECT COALESCE(sum(refused_writes), 0) FROM jobs_attempt"))),
             "recovery_p50_s": percentile(self.recoveries, 50),
             "recovery_max_s": percentile(self.recoveries, 100),
             **{f"{name}_memory_slope_mb_an_hour": slope(seen) for name, seen in self.memory.items()},
         }
 
 
-def slope(seen: list[tuple[float, float]]) -> float:
-    """Least squares, MB an hour. Processes that were started anew begin low again: a leak shows in those that live long."""
-    if len(seen) < 3:
-        return 0.0
-    mean_x, mean_y = (sum(values) / len(seen) for values in zip(*seen, strict=True))
-    above = sum((x - mean_x) * (y - mean_y) for x, y in seen)
-    below = sum((x - mean_x) ** 2 for x, _ in seen)
+def slope(seen: list[Sample]) -> float:
+    """Least squares, MB an hour, within the life of each process: one that was started anew begins low again."""
+    lives: dict[int, list[Sample]] = {}
+    for sample in seen:
+        lives.setdefault(sample[0], []).append(sample)
+    above = below = 0.0
+    for life in lives.values():
+        mean_at, mean_mb = (sum(values) / len(life) for values in list(zip(*life, strict=True))[1:])
+        above += sum((at - mean_at) * (mb - mean_mb) for _, at, mb in life)
+        below += sum((at - mean_at) ** 2 for _, at, _ in life)
     return round(3600 * above / below, 2) if below else 0.0
 
 

@@ -1,59 +1,74 @@
-"""Clocks that are wrong: leases and schedules go by the database's."""
+"""Clocks that are wrong, and that are set while everything runs: leases and schedules go by the database's."""
 
 import shutil
+import struct
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
+from benchmarks.stack import wait_until
+from tests.faults.test_hostile import programs
 from tests.faults.test_workers import NONE_LOST
 
-
-def wrong_clock():
-    """The library that fakes the time of a process; None where there is none."""
-    if shutil.which("faketime") is None:
-        return None
-    return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
+SOURCE = Path(__file__).with_name("wallclock.c")
+HOUR = 3600
 
 
-def shifted(library, by):
-    """The monotonic clock is shifted with it: libfaketime's `sleep` refuses to work when only one is."""
-    return {"LD_PRELOAD": str(library), "FAKETIME": by}
+class Clock:
+    """The wall clock of the processes that are started with its `env`: it can be set at any time."""
+
+    def __init__(self, library, path, hours):
+        self._path = path
+        self.env = {"LD_PRELOAD": str(library), "WALLCLOCK_OFFSET": str(path)}
+        path.write_bytes(bytes(8))
+        self.set(hours)
+
+    def set(self, hours):
+        with self._path.open("r+b") as file:
+            file.write(struct.pack("d", hours * HOUR))
+
+    def seconds(self):
+        return int(subprocess.run(["date", "+%s"], env=self.env, capture_output=True, text=True, check=True).stdout)
 
 
-def hour(env):
-    return subprocess.run(["date", "+%H"], env=env, capture_output=True, text=True, check=True).stdout
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler here: `apt-get install gcc libc6-dev`")
+    made = tmp_path_factory.mktemp("clock") / "wallclock.so"
+    subprocess.run([compiler, "-Wall", "-Werror", "-O2", "-shared", "-fPIC", "-o", made, SOURCE], check=True)
+    return made
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.fault("clocks two hours apart; a worker comes back with another clock", "no false expiry, no early start")
-def test_wrong_clocks_expire_nothing_and_start_nothing_early(site, row):
-    library = wrong_clock()
-    if library is None:
-        pytest.skip("there is no libfaketime here: `apt-get install faketime`")
+@pytest.mark.fault("clocks two hours apart, and set forward and back while jobs run", "no false expiry, no early start")
+def test_wrong_clocks_expire_nothing_and_start_nothing_early(site, row, library, tmp_path):
+    ahead, behind = Clock(library, tmp_path / "ahead", 2), Clock(library, tmp_path / "behind", -2)
+    assert abs(ahead.seconds() - behind.seconds() - 4 * HOUR) < 5, "the clocks are not apart"
     with site(worker_processes=3, slots=6) as running:
         plain = dict(running.env)
-        assert hour(plain | shifted(library, "+2h")) != hour(plain), "the clock is not shifted"
-        for name in ("worker", "dispatcher"):
+        for name, clock, start in (
+            ("dispatcher", behind, running.start_dispatcher),
+            ("worker", ahead, running.start_worker),
+        ):
             running.kill_group(name)
-        running.env = plain | shifted(library, "-2h")
-        running.start_dispatcher()
-        running.env = plain | shifted(library, "+2h")
-        running.start_worker()
+            running.env = plain | clock.env
+            start()
         running.env = plain
         running.manage("shell", "-v", "0", "-c", LATER)
         running.submitting(60, rate=5, params={"seconds": 1.0})
-        time.sleep(6)
-        running.processes["before"] = running.processes.pop("worker")
-        running.env = plain | shifted(library, "-3h")
-        running.start_worker()
-        running.env = plain
-        running.processes["before"].terminate()
-        running.processes.pop("before").wait(60)
+        running.submitting(3, rate=0.5, tool="fault.litters", prefix="litter", params={"seconds": 0.5})
+        steps = [(ahead, -3), (behind, 5), (ahead, 4), (behind, -1)]
+        for number, (clock, hours) in enumerate(steps, 1):
+            wait_until("jobs have ended meanwhile", lambda number=number: running.ended() >= 10 * number)
+            clock.set(hours)
         running.await_clients()
-        running.await_ends(61)
+        running.await_ends(64)
+        wait_until("what jobs left behind is ended", lambda: not programs(running), 20)
         row.seen = running.judge() | {
+            "clocks_set": len(steps),
             "falsely_lost": int(running.one("SELECT count(*) FROM jobs_attempt WHERE state <> 'succeeded'")),
             "early": int(running.one("SELECT count(*) FROM jobs_job WHERE started_at < run_at")),
         }

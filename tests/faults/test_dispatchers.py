@@ -21,12 +21,13 @@ def taken_over(running, broken_at):
     return float(running.one(ADMITTED_AFTER, broken_at)) - broken_at
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("how", ["killed", "stopped"])
 @pytest.mark.fault("dispatcher", "takeover <= 5 s, limits never exceeded")
 def test_another_dispatcher_takes_over(site, row, short, how):
     row.fault = f"leading dispatcher {how}"
-    rounds = 2 if short else 6
+    rounds = 1 if short else 6
     with site(worker_processes=4, slots=4, LOG_LEVEL="INFO") as running:
         wait_until("it leads", lambda: leads(running, "dispatcher"))
         leader, standby = "dispatcher", "standby"

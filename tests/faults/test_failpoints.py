@@ -4,7 +4,6 @@ import time
 
 import pytest
 
-from benchmarks.stack import wait_until
 from jobs.failpoints import POINTS
 from tests.faults.test_workers import NONE_LOST
 
@@ -20,12 +19,12 @@ lifecycle.submit_many([Submission(tool="fault.work", id="{name}-parent"),
 CANCEL = "from jobs import lifecycle; lifecycle.cancel('{job}', by='t')"
 
 
-def armed(running, point, folder):
-    return {"JOBSITE_FAILPOINTS": f"{point}=kill", "JOBSITE_FAILPOINTS_TAKEN": str(folder)}
+def armed(points, folder):
+    return {"JOBSITE_FAILPOINTS": ",".join(f"{point}=kill" for point in points), "JOBSITE_FAILPOINTS_TAKEN": str(folder)}
 
 
-def reached(folder, point):
-    return (folder / point).exists()
+def reached(folder):
+    return {path.name for path in folder.iterdir()}
 
 
 def tended(running):
@@ -36,38 +35,65 @@ def tended(running):
             start()
 
 
-def drive(running, point, folder):
-    """Everything that passes the point: jobs, a family, a cancel, a lost attempt, a stopped worker."""
-    name = point.replace(".", "-").replace("_", "-")
-    env, running.env = running.env, running.env | armed(running, point, folder)
+def tended_until(running, what, holds):
+    until = time.monotonic() + 90
+    while not holds():
+        assert time.monotonic() < until, f"{what}: {running.states()}"
+        tended(running)
+        time.sleep(0.2)
+
+
+def drive(running, points, folder):
+    """Everything that passes these points: jobs, a family, a cancel, a lost attempt, a stopped worker."""
+    name = points[0].replace(".", "-").replace("_", "-")
+    running.env |= armed(points, folder)
     for process in ("dispatcher", "worker"):
         running.kill_group(process)
     running.start_dispatcher()
     running.start_worker()
-    if point in CLIENT:
-        client_dies(running, name)
-    running.env = env
+    for point in sorted(CLIENT.intersection(points), reverse=True):  # no client lives while a point of submit is armed
+        client_dies(running, f"{point.split('.')[0]}-{len(reached(folder))}", cancels=point.startswith("cancel"))
     running.submit(JOBS, prefix=name, params={"seconds": 0.3})
     running.manage("shell", "-v", "0", "-c", FAMILY.format(name=name))
-    if point.startswith("lose"):
-        running.submit(1, prefix=f"{name}-victim", params={"seconds": 5})
-        wait_until("a job runs", running.running)
-        attempt, job, pid = running.running()[0]
+    if named(points, "lose"):
+        running.submit(1, prefix=f"{name}-victim", tool="fault.stops", params={"seconds": 60})
+        attempt, job, pid = begun(running, f"{name}-victim-0")
         running.kill(pid, job=job, attempt=attempt)
-    if point.startswith("beat"):
+    if named(points, "beat"):
         running.submit(1, prefix=f"{name}-long", params={"seconds": 3})
-    if point.startswith("interrupt"):
-        running.submit(1, prefix=f"{name}-long", params={"seconds": 60}, tool="fault.stops")
-        wait_until(
-            "it runs", lambda: running.one("SELECT count(*) FROM jobs_job WHERE tool = 'fault.stops' AND status = 'running'")
-        )
+    last = set(named(points, "interrupt"))
+    tended_until(running, f"not reached of {points}", lambda: reached(folder) >= set(points) - last)
+    if last:
+        running.submit(1, prefix=f"{name}-stopped", tool="fault.stops", params={"seconds": 60})
+        begun(running, f"{name}-stopped-0")
         running.processes["worker"].terminate()
+    tended_until(running, "jobs have not ended", lambda: reached(folder) >= set(points) and not running.one(UNFINISHED))
 
 
-def client_dies(running, name):
+RUNS = """
+SELECT a.id, a.job_id, a.pid FROM jobs_attempt a JOIN jobs_job j ON j.current_attempt_id = a.id
+WHERE a.state = 'running' AND task_id = %s
+"""
+UNFINISHED = "SELECT count(*) FROM jobs_job WHERE finished_at IS NULL"
+
+
+def named(points, beginning):
+    return [point for point in points if point.startswith(beginning)]
+
+
+def begun(running, key):
+    """(attempt, job, pid) of the job of this key, as soon as it runs."""
+    sql = (
+        "SELECT a.id, a.job_id, a.pid FROM jobs_attempt a JOIN jobs_job j ON j.current_attempt_id = a.id WHERE a.state = 'running'"
+    )
+    tended_until(running, f"{key} does not run", lambda: running.query(f"{sql} AND task_id = %s", key))
+    return running.query(f"{sql} AND task_id = %s", key)[0]
+
+
+def client_dies(running, name, *, cancels):
     """At its point; another client says the same again."""
-    if name.startswith("cancel"):
-        running.submit(1, prefix=f"{name}-victim", params={"seconds": 5})
+    if cancels:
+        running.submit(1, prefix=f"{name}-victim", tool="fault.stops", params={"seconds": 5})
         job = running.history.entries("acknowledged")[-1]["job"]
         with pytest.raises(RuntimeError):
             running.manage("shell", "-v", "0", "-c", CANCEL.format(job=job))
@@ -80,19 +106,12 @@ def client_dies(running, name):
 @pytest.mark.timeout(600)
 @pytest.mark.fault("crash at every named point", "all pass: 0/0/0")
 def test_a_crash_at_any_named_point_loses_nothing(site, row, tmp_path, short):
-    points = (
-        ["admit.after", "ring.after", "start.after", "finish.before", "finish.after", "submit.after_commit"]
-        if short
-        else list(POINTS)
-    )
+    """One point after the other; in the short form all in one go, so that the crashes meet."""
+    turns = [list(POINTS)] if short else [[point] for point in POINTS]
     with site(worker_processes=2, slots=4, JOBSITE_GRACE="1") as running:
-        for point in points:
-            running.say(f"crash at {point}: {POINTS[point]}")
-            drive(running, point, tmp_path)
-            until = time.monotonic() + 60
-            while running.one("SELECT count(*) FROM jobs_job WHERE finished_at IS NULL") or not reached(tmp_path, point):
-                assert time.monotonic() < until, f"{point}: {running.states()}, reached: {reached(tmp_path, point)}"
-                tended(running)
-                time.sleep(0.2)
-        row.seen = running.judge() | {"points": len(points)}
+        for points in turns:
+            for point in points:
+                running.say(f"crash at {point}: {POINTS[point]}")
+            drive(running, points, tmp_path)
+        row.seen = running.judge() | {"points": len(POINTS), "at_once": len(turns[0])}
     assert NONE_LOST.items() <= row.seen.items()

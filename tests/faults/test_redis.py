@@ -86,6 +86,7 @@ def test_redis_that_is_restarted_again_and_again_loses_nothing(site, row, short)
     assert NONE_LOST.items() <= row.seen.items()
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 @pytest.mark.fault("Redis down while submitting 10/s", "every submit succeeds, p99 <= 300 ms; drained <= 15 s after return")
 def test_submitting_goes_on_while_redis_is_down(site, row, short):
@@ -108,6 +109,7 @@ def test_submitting_goes_on_while_redis_is_down(site, row, short):
     assert row.seen["drained_after_s"] <= 15
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 @pytest.mark.fault("Redis half open, slow (500 ms), resetting", "submit unaffected (p99 <= 300 ms); consuming again <= 15 s")
 def test_redis_that_is_half_open_slow_or_resetting_delays_starts_only(site, row, short):

@@ -130,26 +130,23 @@ def test_a_thousand_sockets_come_back_at_once(site, row):
     async def story(running):
         async with watching(running, 1000, session(running)) as pages:
             row.seen["first_open_s"] = round(await opened(pages, 120), 1)
+            submit = await asyncio.to_thread(running.armed)
             for page in pages:
                 page.heard_at = 0.0
-            at = time.monotonic()
-            await asyncio.to_thread(running.manage, "shell", "-v", "0", "-c", ONE)
-            submitted = time.monotonic()
-            await until(lambda: all(page.heard_at > at for page in pages), 60)
-            row.seen["spread_p95_s"] = percentile([max(0.0, page.heard_at - submitted) for page in pages], 95)
+            await asyncio.to_thread(submit)
+            await until(lambda: all(page.heard_at for page in pages), 60)
+            (entry,) = running.history.entries("submitting")
+            row.seen["update_p95_s"] = percentile([page.heard_at - entry["at"] for page in pages], 95)
             running.kill_group("web")
             await asyncio.to_thread(running.start_web)
             for page in pages:
                 page.open.clear()
             row.seen["all_back_s"] = round(await opened(pages, 120), 1)
 
-    with site(web=True, worker_processes=1, slots=1) as running:
+    with site(web=True, worker_processes=1, slots=1, JOBSITE_SOCKETS_PER_USER="5000") as running:
         asyncio.run(story(running))
     assert row.seen["all_back_s"] <= 30
-    assert row.seen["spread_p95_s"] <= 0.5
-
-
-ONE = "from jobs import lifecycle; lifecycle.submit(lifecycle.Submission(tool='fault.work'), by='t')"
+    assert row.seen["update_p95_s"] <= 0.5
 
 
 @pytest.mark.long
@@ -184,7 +181,7 @@ def test_clients_that_never_read_cost_little_and_are_let_go(site, row):
         row.seen["flood_closed_with"] = await flood(running, cookie)
         await asyncio.to_thread(running.await_clients)
 
-    with site(web=True, worker_processes=1, slots=2) as running:
+    with site(web=True, worker_processes=1, slots=2, JOBSITE_SOCKETS_PER_USER="5000") as running:
         asyncio.run(story(running))
     assert row.seen["mb_each"] <= 0.5
     assert row.seen["all_closed_after_s"] <= 35

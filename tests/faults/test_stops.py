@@ -31,7 +31,7 @@ def signal_somebody(running):
 @pytest.mark.timeout(900)
 @pytest.mark.fault("SIGTERM or SIGQUIT during claim and finish", "no row running without an owner after lease + sweep; 0/0/0")
 def test_a_signal_at_any_moment_leaves_no_row_without_an_owner(site, row, short):
-    signals = 150 if short else 1000
+    signals = 100 if short else 1000
     with site(worker_processes=6, slots=10, JOBSITE_GRACE="1") as running:
         running.submitting(signals, rate=12, params={"seconds": 0.04})
         sent, most = 0, 0

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import re
 import socket
 import threading
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.figures import DOCS, documented
 from tests.faults.invariants import Facts, broken
 from tests.faults.proxy import Proxy
 
@@ -117,3 +119,14 @@ def test_a_proxy_passes_on_delays_falls_silent_and_resets(echo):
             said_back(link)
     with pytest.raises(ConnectionError), socket.create_connection(("127.0.0.1", echo.port), timeout=1) as link:
         said_back(link)
+
+
+def test_the_table_of_the_promise_has_every_row_and_no_other():
+    """`python -m tests.faults.figures` writes it from what was seen."""
+    tests = {f"{path.stem}::{name}" for path in Path(__file__).parent.glob("test_*.py") for name in ROW.findall(path.read_text())}
+    rows = documented(DOCS.read_text())
+    assert {line.rsplit("`", 2)[1] for line in rows.values()} == tests
+    assert not [fault for fault, line in rows.items() if "| missed" in line]
+
+
+ROW = re.compile(r"^@pytest\.mark\.fault\(.*?^def (test_\w+)", re.M | re.S)

@@ -1,5 +1,7 @@
 """What a job leaves behind is ended with it, and processes are replaced before they grow."""
 
+import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ from jobs import execution, resources
 from jobs.models import Job
 from jobs.tools import tool
 from tests.factories import admitted, submitted
+from tests.faults.bomb import BOMB
 
 DAEMON = """
 import os, sys, time
@@ -70,6 +73,34 @@ def test_what_ran_before_the_first_job_is_left_alone():
         resources.Meter.bystanders = kept
         bystander.kill()
         bystander.wait()
+
+
+def of_the_bomb(status):
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if process.status() == status and os.getsid(process.pid) not in {os.getsid(0), process.pid}:
+                found.append(process)
+    return found
+
+
+def test_daemons_that_are_ever_new_processes_are_buried_while_the_job_runs_and_ended_after_it(adopting):
+    before, resources.Meter.bystanders = resources.Meter.bystanders, frozenset(psutil.Process().children())
+    own = subprocess.Popen(["false"])
+    bomb = subprocess.Popen([sys.executable, "-c", BOMB])
+    try:
+        wait_until("some have died", lambda: len(of_the_bomb(psutil.STATUS_ZOMBIE)) > 20)
+        dead = set(of_the_bomb(psutil.STATUS_ZOMBIE))
+        meter = resources.Meter()
+        meter._looked -= resources.TREE_EVERY
+        meter.sample()
+        assert dead.isdisjoint(of_the_bomb(psutil.STATUS_ZOMBIE))
+        assert own.wait() == 1, "its end was taken from who waits for it"
+        resources.end_descendants()
+        assert set(psutil.Process().children()) <= resources.Meter.bystanders
+    finally:
+        bomb.wait()
+        resources.Meter.bystanders = before
 
 
 def test_worker_processes_are_replaced_and_no_job_is_lost_by_it():
