@@ -8,7 +8,8 @@ import time
 import redis
 from django.db import DatabaseError, InterfaceError, connection
 
-from jobs import outbox, redis_link, workers
+from jobs import outbox, outward, redis_link, webhooks, workers
+from jobs.poster import Poster
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,9 @@ class Courier:
         self.stopping = True
 
     def run(self) -> None:
+        poster = Poster() if outward.is_on() else None
+        if poster is not None:
+            poster.start()
         while not self.stopping:
             try:
                 self._lead()
@@ -40,6 +44,9 @@ class Courier:
                 log.warning("the courier starts anew: %s", error)
                 connection.close()
                 self._rest(1.0)
+        if poster is not None:
+            poster.stop()
+            poster.join()
 
     def _lead(self) -> None:
         while not self.stopping and not workers.lead(LOCK):
@@ -50,11 +57,12 @@ class Courier:
             self._await_news()
 
     def one_round(self) -> int:
-        """Tell everybody what is new; returns how many calls were made."""
+        """Tell everybody what is new; returns how many calls were made or are to be made."""
         if time.monotonic() - self._seen > SEEN_EVERY:
             self._seen = time.monotonic()
             outbox.still_here()
-        return outbox.tell_all(self._settled.look())
+        up_to = self._settled.look()
+        return webhooks.write_down(up_to) + outbox.tell_all(up_to)
 
     def _await_news(self) -> None:
         """Until something is announced, or a moment has passed. What comes meanwhile makes one round."""

@@ -12,11 +12,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 
-from jobs import configuration, lifecycle, looks, queries, reports, run_context, schemas, statistics, steering
+from jobs import configuration, lifecycle, looks, queries, reports, retention, run_context, schemas, statistics, steering
 from jobs.classification import classify
 from jobs.errors import Category, Conflict, InvalidRequest, NotFound, Problem
 from jobs.lifecycle import Submission
@@ -249,6 +250,19 @@ class JobManager:
                 continue
         raise Conflict("the configuration is changed again and again by others")
 
+    def cleanup_old_jobs(self, max_age_ms: int | None = None) -> int:
+        """Remove finished jobs older than this, else than the configured retention; how many. Raises `InvalidRequest`.
+
+        None that is active or that an active job needs, and none of which a subscriber or the statistics have not heard yet.
+        """
+        if max_age_ms is not None and max_age_ms < 0:
+            detail = "an age is not negative"
+            raise InvalidRequest(detail, [Problem(detail=detail, pointer="/maxAgeMs")])
+        age, removed = None if max_age_ms is None else timedelta(milliseconds=max_age_ms), 0
+        while batch := retention.remove_old(older_than=age):
+            removed += batch
+        return removed
+
     # --- news --------------------------------------------------------------------------------------------------------
     def subscribe_to_job(self, job_id: str, listener: Listener) -> Unsubscribe:
         """Call `listener` with a `JobNews`, in a thread of this process: where the job is, and each change, until it is final.
@@ -274,6 +288,7 @@ class JobManager:
     aget_queue_status = _async(get_queue_status)
     aget_job_statistics = _async(get_job_statistics)
     aupdate_config = _async(update_config)
+    acleanup_old_jobs = _async(cleanup_old_jobs)
     asubscribe_to_job = _async(subscribe_to_job)
     asubscribe_to_progress = _async(subscribe_to_progress)
 

@@ -6,6 +6,7 @@ import logging
 from datetime import timedelta
 
 from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from jobs import payloads
@@ -57,11 +58,16 @@ def _one(sql: str) -> int:
 
 def after(position: int, up_to: int) -> list[Happened]:
     """The next events, at most BATCH."""
-    rows = (
-        Event.objects.filter(id__gt=position, id__lte=up_to)
-        .order_by("id")
-        .values_list("id", "verb", "after", "reason", "actor", "attempt_id", "at", "job_id", "job__tool", "job__project")[:BATCH]
-    )
+    return _happened(Event.objects.filter(id__gt=position, id__lte=up_to).order_by("id")[:BATCH])
+
+
+def of_job(job_id: str) -> list[Happened]:
+    """All that has happened to a job."""
+    return _happened(Event.objects.filter(job=job_id).order_by("id"))
+
+
+def _happened(events: QuerySet[Event]) -> list[Happened]:
+    rows = events.values_list("id", "verb", "after", "reason", "actor", "attempt_id", "at", "job_id", "job__tool", "job__project")
     return [
         Happened(
             id=event_id,

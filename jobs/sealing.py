@@ -45,11 +45,24 @@ def seal(params: Json, named: Collection[str] = ()) -> Json:
     def secret(key: str, value: Any) -> bool:
         return is_secret_key(key, value) or (key in named and value not in (None, ""))
 
-    return _mapped(params, secret, lambda text: text.startswith(PREFIX) or holds_registered(text), _close)
+    return _mapped(params, secret, lambda text: text.startswith(PREFIX) or holds_registered(text), close)
 
 
-def _close(value: Json) -> str:
+def close(value: Json) -> str:
+    """One value, sealed."""
     return PREFIX + _box(_keys()).encrypt(orjson.dumps(value)).decode()
+
+
+class LostKey(Exception):
+    """What was sealed was so with a key that is neither SECRET_KEY nor among SECRET_KEY_FALLBACKS."""
+
+
+def open_one(text: str) -> Json:
+    """What `close` sealed. Raises `LostKey`."""
+    try:
+        return json.loads(_box(_keys()).decrypt(text.removeprefix(PREFIX).encode()))
+    except (InvalidToken, ValueError):
+        raise LostKey("it was sealed with another SECRET_KEY") from None
 
 
 def open_all(params: Json) -> tuple[Json, list[str]]:
@@ -58,8 +71,8 @@ def open_all(params: Json) -> tuple[Json, list[str]]:
 
     def opened(text: str) -> Json:
         try:
-            value = json.loads(_box(_keys()).decrypt(text[len(PREFIX) :].encode()))
-        except (InvalidToken, ValueError):
+            value = open_one(text)
+        except LostKey:
             raise InvalidParams("the secret params were sealed with another SECRET_KEY; hand the job in again") from None
         found.extend(_texts(value))
         return value

@@ -260,6 +260,12 @@ JOBSITE_API_RATE = int(os.environ.get("JOBSITE_API_RATE", "60000"))
 JOBSITE_STRANGER_RATE = int(os.environ.get("JOBSITE_STRANGER_RATE", "120"))
 # Live connections that one person may hold in one web process.
 JOBSITE_SOCKETS_PER_USER = int(os.environ.get("JOBSITE_SOCKETS_PER_USER", "200"))
+# Webhooks go to these hosts only, over https; none, and they are off. See jobs.outward.
+JOBSITE_WEBHOOK_HOSTS = _list("JOBSITE_WEBHOOK_HOSTS")
+# A file of certificates to trust in place of the system's.
+JOBSITE_WEBHOOK_CA = os.environ.get("JOBSITE_WEBHOOK_CA", "")
+# Tests have their receivers on this machine. Anywhere else this would let callers reach what only this machine may reach.
+JOBSITE_WEBHOOK_LOOPBACK_FOR_TESTS = _flag("JOBSITE_WEBHOOK_LOOPBACK_FOR_TESTS")
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_PAYLOAD + 64 * 1024
 
 LOGGING = {

@@ -2,3 +2,5 @@
 
 from jobs.admin import jobs as jobs
 from jobs.admin import queue as queue
+from jobs.admin import tools as tools
+from jobs.admin import webhooks as webhooks

@@ -11,7 +11,22 @@ from ninja.errors import HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
 
 from jobs.api import changes as changes
-from jobs.api import door, groups, history, jobs, overview, problems, questions, queue, runners, steering, streams, tokens, tools
+from jobs.api import (
+    door,
+    groups,
+    history,
+    jobs,
+    overview,
+    problems,
+    questions,
+    queue,
+    runners,
+    steering,
+    streams,
+    tokens,
+    tools,
+    webhooks,
+)
 from jobs.api.bodies import OrjsonRenderer, StrictParser
 from jobs.api.wire import describe_problems
 
@@ -48,6 +63,8 @@ api.add_router("/projects", groups.routes("project", "Project"))
 api.add_router("/queue", queue.router)
 api.add_router("/tools", tools.router)
 api.add_router("/tokens", tokens.router)
+api.add_router("", webhooks.router)
+api.add_router("/jobs", webhooks.of_job)
 api.add_router("", overview.router)
 for kind in (Exception, Http404, HttpError, ValidationError):
     api.add_exception_handler(kind, problems.answer)

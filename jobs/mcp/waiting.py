@@ -1,73 +1,37 @@
-"""Waiting for a job to end, or to ask something: woken by the message that every move sends, not by asking the database."""
+"""Waiting for a job to end, or to ask something: woken by the one subscription of the process, as long polls are."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
+import asyncio
+import sys
 import time
-from collections.abc import AsyncIterator
-from typing import Any
 
-import anyio
-import redis
-import redis.asyncio
 from asgiref.sync import sync_to_async
-from django.conf import settings
 
-from jobs import redis_link
+from jobs.api.following import Hold, Topic
+from jobs.api.holding import board
+from jobs.models import Job
 from jobs.sight import Sight, find
 from jobs.states import Gate
 
-log = logging.getLogger(__name__)
-
-# A message may get lost: looked at again after so long all the same; seconds.
-HEAL = 5.0
+# A wake-up may get lost: looked at again after so long all the same; seconds.
+HEAL = 10.0
 
 
 async def until_settled(job_id: str, seconds: float, sight: Sight) -> None:
     """At most so long. Raises `NotFound`."""
     until = time.monotonic() + seconds
-    async with _moves() as moves:
-        # Subscribed before the look, so that nothing can happen between the two.
-        while not await sync_to_async(_settled)(job_id, sight):
-            left = until - time.monotonic()
-            if left <= 0:
-                return
-            await _moved(moves, job_id, min(left, HEAL))
+    never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    while True:
+        asked_at = time.monotonic()
+        job = await sync_to_async(find)(job_id, sight)
+        left = until - time.monotonic()
+        if _is_settled(job) or left <= 0:
+            return
+        # A move, not progress: whatever the tick, the version is still the same.
+        hold = Hold(topic=Topic(kind="job", names=frozenset({job_id})), seen=(job.version, sys.maxsize))
+        await board().wait(hold, asked_at, min(left, HEAL), never)
 
 
-def _settled(job_id: str, sight: Sight) -> bool:
-    job = find(job_id, sight)
+def _is_settled(job: Job) -> bool:
     return job.is_final or job.gate == Gate.INPUT
-
-
-@contextlib.asynccontextmanager
-async def _moves() -> AsyncIterator[Any]:
-    """What is announced about jobs; None when Redis is away."""
-    link = redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=0.5)
-    moves = link.pubsub(ignore_subscribe_messages=True)
-    try:
-        await moves.subscribe(redis_link.LIVE_CHANNEL)
-    except redis.RedisError as error:
-        log.warning("no news from Redis, a wait looks every %g s: %s", HEAL, error)
-        yield None
-    else:
-        yield moves
-    finally:
-        with contextlib.suppress(redis.RedisError):
-            await moves.aclose()  # type: ignore[no-untyped-call]
-        await link.aclose()
-
-
-async def _moved(moves: Any, job_id: str, seconds: float) -> None:
-    """Until the job made a move (progress is none), or for so long."""
-    name = f'"id":"{job_id}"'.encode()
-    with anyio.move_on_after(seconds):
-        while moves is not None:
-            try:
-                message = await moves.get_message(timeout=seconds)
-            except redis.RedisError:
-                break
-            if message and name in message["data"] and b'"status"' in message["data"]:
-                return
-        await anyio.sleep(seconds)

@@ -18,12 +18,14 @@ from jobs.models.queue import (
     default_weights,
 )
 from jobs.models.subscription import Subscription
+from jobs.models.webhook import Delivery, Webhook
 
 __all__ = [
     "ApiToken",
     "AskedQuestion",
     "Attempt",
     "AuditEntry",
+    "Delivery",
     "Dependency",
     "Event",
     "ExternalTool",
@@ -41,6 +43,7 @@ __all__ = [
     "Subscription",
     "Tally",
     "TaskJob",
+    "Webhook",
     "Worker",
     "default_operation_timeouts",
     "default_weights",

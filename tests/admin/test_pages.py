@@ -16,14 +16,16 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from jobs import configuration, lifecycle, steering, tokens
+from jobs import catalog, configuration, lifecycle, steering, tokens, webhooks
 from jobs.limits import GroupKind
 from jobs.models import (
     ApiToken,
     Attempt,
     AuditEntry,
+    Delivery,
     Dependency,
     Event,
+    ExternalTool,
     GroupRule,
     IdempotencyKey,
     Job,
@@ -31,6 +33,7 @@ from jobs.models import (
     ProjectAccess,
     QueueConfig,
     TaskJob,
+    Webhook,
     Worker,
 )
 from tests.api.steps import completed, failed, running, signed_in, submitted
@@ -40,8 +43,14 @@ pytestmark = pytest.mark.django_db
 MODELS = [
     *(Job, TaskJob, Attempt, Dependency, Event, JobMetrics),
     *(QueueConfig, GroupRule, AuditEntry, IdempotencyKey, ProjectAccess, Worker, ApiToken),
+    *(ExternalTool, Webhook, Delivery),
 ]
 EDITED = {QueueConfig, GroupRule, ProjectAccess}
+
+
+@pytest.fixture(autouse=True)
+def webhooks_are_on(settings: Any) -> None:
+    settings.JOBSITE_WEBHOOK_HOSTS = ["hooks.example.org"]
 
 
 @pytest.fixture
@@ -58,6 +67,9 @@ def one_of_everything() -> None:
     Worker.objects.create(name="here:1", host="here", pid=1, slots=2, queues=["default"], started_at=now, beat_at=now)
     tokens.make("ci", by="tests")
     ProjectAccess.objects.create(group=Group.objects.create(name="team"), project="PRJ-1")
+    hook, _ = webhooks.make("https://hooks.example.org/", webhooks.About(), by="tests")
+    webhooks.try_out(hook.pk, by="tests")
+    catalog.register("pictures.resize", by="tests", params_schema={"type": "object"})
     configuration.row()
     steering.pause(GroupKind.TOOL, "doors.sum", by="ann")
     lifecycle.submit_once([lifecycle.Submission(tool="doors.sum", params={"a": 1})], by="ann", key="k", digest="d")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 
 import pytest
 from django.db import connections
+from django.db.models.functions import Now
 
 from benchmarks.stack import wait_until
-from jobs import external, lifecycle, queries, rescue
+from jobs import external, lifecycle, queries, rescue, rollup
 from jobs.errors import Conflict, InvalidParams, InvalidRequest, NotFound
 from jobs.manager import JobManager, job_manager
 from jobs.models import Attempt, Event, Job
@@ -335,3 +337,19 @@ async def test_each_verb_has_an_asynchronous_form():
     verbs = {name for name in vars(JobManager) if not name.startswith("_")}
     plain = {name for name in verbs if f"a{name}" in verbs}
     assert verbs == plain | {f"a{name}" for name in plain}
+
+
+def test_clean_up_removes_old_finished_jobs_never_recent_or_active_ones():
+    old, recent = factories.completed(), factories.completed()
+    needed = factories.completed()
+    active = factories.submitted(depends_on=(needed.id,))
+    Job.objects.filter(pk__in=[old.id, needed.id]).update(finished_at=Now() - timedelta(minutes=10))
+    newest = Event.objects.order_by("-id").values_list("id", flat=True)[0]
+    wait_until("all is counted", lambda: (rollup.roll_up(), rollup.counted_up_to())[1] >= newest)
+    assert job_manager.cleanup_old_jobs() == 0, "the retention is an hour"
+    assert job_manager.cleanup_old_jobs(max_age_ms=5 * 60_000) == 1
+    assert job_manager.get_job(old.id) is None
+    assert {status_of(job.id) for job in (recent, needed)} == {"completed"}
+    assert status_of(active.id) == "pending"
+    with pytest.raises(InvalidRequest):
+        job_manager.cleanup_old_jobs(max_age_ms=-1)
