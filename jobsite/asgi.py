@@ -15,11 +15,12 @@ setup(set_prefix=False)
 from dashboard.origin import SameOrigin  # noqa: E402  (needs the app registry that the line above fills)
 from dashboard.routing import websocket_urlpatterns  # noqa: E402
 from jobs.api.holding import Holding  # noqa: E402
+from jobsite.awaited import Apart, Awaited  # noqa: E402
 from jobsite.one_hop import OneHop  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": Holding(OneHop()),
+        "http": Holding(Apart({"/mcp"}, Awaited(), OneHop())),
         "websocket": SameOrigin(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
     }
 )

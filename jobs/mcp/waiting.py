@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 
 from jobs.api.following import Hold, Topic
 from jobs.api.holding import board
@@ -24,7 +24,8 @@ async def until_settled(job_id: str, seconds: float, sight: Sight) -> None:
     never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     while True:
         asked_at = time.monotonic()
-        job = await sync_to_async(find)(job_id, sight)
+        # Gives its connection back: who waits holds none.
+        job = await database_sync_to_async(find)(job_id, sight)
         left = until - time.monotonic()
         if _is_settled(job) or left <= 0:
             return

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import anyio
 import httpx2
 import pytest
+import redis
 from mcp import Client
 from mcp.client import ClientExtension
 from mcp.client.extension import ClaimContext, ResultClaim
@@ -228,3 +229,35 @@ async def test_jobs_are_handed_in_listed_and_retried_as_over_the_api(connect: Co
         assert refused.is_error
         assert "only failed and cancelled jobs" in refused.content[0].text
         assert (await client.call_tool("queue_status", {})).structured_content["total"] >= 1
+
+
+async def test_many_agents_wait_without_a_thread_or_a_subscription_each(connect: Connect, site: Stack) -> None:
+    async with connect() as client:
+        job_id = (await client.call_tool("slow_compute", {"seconds": 60})).structured_content["jobId"]
+        ended: list[str] = []
+
+        async def wait() -> None:
+            async with connect() as own:
+                waited = await own.call_tool("wait_job", {"jobId": job_id, "seconds": 20})
+                ended.append(waited.structured_content["status"])
+
+        async with anyio.create_task_group() as waiting:
+            before = listeners(site)
+            for _ in range(30):
+                waiting.start_soon(wait)
+            async with httpx2.AsyncClient() as browser:
+                for _ in range(20):
+                    began = time.monotonic()
+                    assert (await browser.get(f"{site.address}/readyz", timeout=10)).status_code == 200
+                    assert time.monotonic() - began < 3.0, "whoever does not wait is not kept waiting"
+            assert not ended
+            assert listeners(site) <= before + 1
+            await client.call_tool("cancel_job", {"jobId": job_id})
+        assert ended == ["cancelled"] * 30
+
+
+def listeners(site: Stack) -> int:
+    """How many connections listen to what happens to jobs."""
+    channel = f"{site.env['JOBSITE_REDIS_PREFIX']}:live"
+    with redis.Redis.from_url(site.env["REDIS_URL"]) as link:
+        return int(link.pubsub_numsub(channel)[0][1])
