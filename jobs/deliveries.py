@@ -24,7 +24,7 @@ HELD_FOR = timedelta(seconds=60)
 TRY_FOR = 10.0
 # Tries of one webhook at a time, so that one that is slow takes no place from others.
 MOST_OF_WEBHOOK = 4
-KEPT = {Delivery.State.DELIVERED: timedelta(days=3), Delivery.State.DEAD: timedelta(days=30)}
+KEPT = {Delivery.Phase.DELIVERED: timedelta(days=3), Delivery.Phase.DEAD: timedelta(days=30)}
 PAGE = 100
 _LOOKED_AT = 200
 
@@ -55,14 +55,14 @@ def claim(most: int, busy: Mapping[int, int]) -> list[Delivery]:
     """
     full = [webhook for webhook, count in busy.items() if count >= MOST_OF_WEBHOOK]
     due = (
-        Delivery.objects.filter(state=Delivery.State.WAITING, next_at__lte=Now())
+        Delivery.objects.filter(phase=Delivery.Phase.WAITING, next_at__lte=Now())
         .exclude(webhook__in=full)
         .order_by("next_at", "id")
     )
     with transaction.atomic():
         wanted = _shared_out(list(due.values_list("id", "webhook_id")[:_LOOKED_AT]), most, busy)
         locked = Delivery.objects.select_for_update(skip_locked=True).filter(
-            pk__in=wanted, state=Delivery.State.WAITING, next_at__lte=Now()
+            pk__in=wanted, phase=Delivery.Phase.WAITING, next_at__lte=Now()
         )
         ids = list(locked.values_list("id", flat=True))
         Delivery.objects.filter(pk__in=ids).update(next_at=Now() + HELD_FOR, tries=F("tries") + 1)
@@ -81,16 +81,16 @@ def _shared_out(due: list[tuple[int, int]], most: int, busy: Mapping[int, int]) 
 
 def note(delivery: Delivery, outcome: Outcome) -> bool:
     """Write down what came of a try; false when it was taken up by somebody else, or removed, meanwhile."""
-    row = Delivery.objects.filter(pk=delivery.pk, tries=delivery.tries, state=Delivery.State.WAITING)
+    row = Delivery.objects.filter(pk=delivery.pk, tries=delivery.tries, phase=Delivery.Phase.WAITING)
     seen = {
         "status_code": outcome.status or None,
         "last_error": clean_text(outcome.error, 1000),
         "took_ms": outcome.took_ms,
     }
     if outcome.was_taken:
-        return bool(row.update(state=Delivery.State.DELIVERED, ended_at=Now(), **seen))
+        return bool(row.update(phase=Delivery.Phase.DELIVERED, ended_at=Now(), **seen))
     if outcome.is_hopeless or delivery.tries >= MOST_TRIES:
-        return bool(row.update(state=Delivery.State.DEAD, ended_at=Now(), **seen))
+        return bool(row.update(phase=Delivery.Phase.DEAD, ended_at=Now(), **seen))
     return bool(row.update(next_at=Now() + timedelta(seconds=pause_after(delivery.tries, outcome.wait)), **seen))
 
 
@@ -105,7 +105,7 @@ def send_again(number: int, *, by: str) -> Delivery:
     """Begin anew with one that has ended; one that waits is due now. Raises `NotFound`."""
     with transaction.atomic():
         again = Delivery.objects.filter(pk=number, webhook__removed_at=None).update(
-            state=Delivery.State.WAITING, ended_at=None, tries=0, next_at=Now()
+            phase=Delivery.Phase.WAITING, ended_at=None, tries=0, next_at=Now()
         )
         if not again:
             raise NotFound(f"there is no delivery {number} of a webhook in use")
@@ -113,24 +113,24 @@ def send_again(number: int, *, by: str) -> Delivery:
     return Delivery.objects.get(pk=number)
 
 
-def page(webhook: int, *, state: str = "", before: int | None = None, most: int = PAGE) -> list[Delivery]:
+def page(webhook: int, *, phase: str = "", before: int | None = None, most: int = PAGE) -> list[Delivery]:
     """Of one webhook, newest first; those older than the delivery `before`."""
     rows = Delivery.objects.filter(webhook=webhook).order_by("-id")
-    rows = rows.filter(state=state) if state else rows
+    rows = rows.filter(phase=phase) if phase else rows
     return list((rows if before is None else rows.filter(pk__lt=before))[:most])
 
 
 def dead_by_webhook() -> dict[int, int]:
     """How many deliveries each webhook in use has been given up for, as far as they are kept."""
-    rows = Delivery.objects.filter(state=Delivery.State.DEAD, webhook__removed_at=None).values_list("webhook_id", flat=True)
+    rows = Delivery.objects.filter(phase=Delivery.Phase.DEAD, webhook__removed_at=None).values_list("webhook_id", flat=True)
     return dict(Counter(rows))
 
 
 def forget_old() -> int:
     """Remove what has ended long ago, a batch at a time, and webhooks of which nothing is left; returns how many deliveries."""
     gone = 0
-    for state, kept in KEPT.items():
-        old = Delivery.objects.filter(state=state, ended_at__lt=Now() - kept).order_by("ended_at")[:1000]
+    for phase, kept in KEPT.items():
+        old = Delivery.objects.filter(phase=phase, ended_at__lt=Now() - kept).order_by("ended_at")[:1000]
         gone += Delivery.objects.filter(pk__in=list(old.values_list("pk", flat=True))).delete()[0]
     Webhook.objects.filter(removed_at__isnull=False, deliveries=None).delete()
     return gone

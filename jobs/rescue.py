@@ -12,7 +12,8 @@ from jobs.retry import decide_lost
 
 log = logging.getLogger(__name__)
 
-_EXPIRED = f"""
+# The longest over first.
+EXPIRED = f"""
 SELECT {RETURNED}, a.id, a.worker, a.pid FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id
 WHERE a.state = 'running' AND a.lease_until < now() AND j.current_attempt_id = a.id
 ORDER BY a.lease_until LIMIT 200
@@ -22,7 +23,7 @@ ORDER BY a.lease_until LIMIT 200
 def rescue_lost() -> int:
     """Lose every attempt whose lease is over; returns how many. A beat that comes first wins, see lifecycle.lose."""
     lost = 0
-    for *columns, attempt_id, worker, pid in fetch(_EXPIRED, {}):
+    for *columns, attempt_id, worker, pid in fetch(EXPIRED, {}):
         job = job_of(columns)
         running = lifecycle.Running(attempt_id=attempt_id, job=job, params={}, previous_errors=job.retry_count + job.loss_count)
         decision = decide_lost(losses=job.loss_count, jitter=random.random())  # noqa: S311  (spreads load, guards nothing)

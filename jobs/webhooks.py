@@ -99,8 +99,8 @@ def remove(number: int, *, by: str) -> None:
     with transaction.atomic():
         if not Webhook.objects.filter(pk=number, removed_at=None).update(removed_at=Now()):
             raise NotFound(f"there is no webhook {number}")
-        Delivery.objects.filter(webhook=number, state=Delivery.State.WAITING).update(
-            state=Delivery.State.DEAD, ended_at=Now(), last_error="the webhook was removed"
+        Delivery.objects.filter(webhook=number, phase=Delivery.Phase.WAITING).update(
+            phase=Delivery.Phase.DEAD, ended_at=Now(), last_error="the webhook was removed"
         )
         audit.note("remove webhook", f"webhook {number}", by=by)
 

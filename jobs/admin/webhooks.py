@@ -42,10 +42,10 @@ class DeliveryAdmin(ReadOnly):
     """The log. What was given up is listed by the filter "dead"."""
 
     list_display = ("id", "webhook_id", "kind", "job_id", "shown_state", "tries", "status_code", "last_error", "made_at", "next_at")
-    list_filter = ("state",)
+    list_filter = ("phase",)
     search_fields = ("job_id__exact",)
     search_help_text = "The id of a job"
-    exclude = ("body", "state", "webhook")
+    exclude = ("body", "phase", "webhook")
     readonly_fields = ("webhook_id", "shown_state", "shown_body")
     ordering = ("-id",)
     actions = ("send_again",)
@@ -55,7 +55,7 @@ class DeliveryAdmin(ReadOnly):
 
     @admin.display(description="state")
     def shown_state(self, delivery: Delivery) -> SafeString:
-        return badge(delivery.state)
+        return badge(delivery.phase)
 
     @admin.display(description="body")
     def shown_body(self, delivery: Delivery) -> SafeString:

@@ -135,7 +135,7 @@ def log_of(
     """What was sent, or is to be; newest first, at most 100; `before` is the id of a delivery."""
     _refuse_limited(request)
     webhooks.find(number)
-    return DeliveryList(deliveries=[_delivery(row) for row in deliveries.page(number, state=state or "", before=before)])
+    return DeliveryList(deliveries=[_delivery(row) for row in deliveries.page(number, phase=state or "", before=before)])
 
 
 @router.post("/deliveries/{number}/resend", response={202: DeliveryShape}, auth=ADMIN, operation_id="resendDelivery", **WIRE)
@@ -176,10 +176,10 @@ def _delivery(row: Delivery) -> DeliveryShape:
         event_id=row.event_id,
         job_id=row.job_id or None,
         type=row.kind,
-        state=row.state,
+        state=row.phase,
         tries=row.tries,
         made_at=ms(row.made_at),
-        next_at=ms(row.next_at) if row.state == Delivery.State.WAITING else None,
+        next_at=ms(row.next_at) if row.phase == Delivery.Phase.WAITING else None,
         ended_at=millis(row.ended_at),
         status_code=row.status_code,
         last_error=row.last_error or None,

@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
                 ('job_id', models.CharField(blank=True, default='', max_length=64)),
                 ('kind', models.CharField(max_length=30)),
                 ('body', models.JSONField()),
-                ('state', models.CharField(choices=[('waiting', 'Waiting'), ('delivered', 'Delivered'), ('dead', 'Dead')], default='waiting', max_length=9)),
+                ('phase', models.CharField(choices=[('waiting', 'Waiting'), ('delivered', 'Delivered'), ('dead', 'Dead')], default='waiting', max_length=9)),
                 ('tries', models.IntegerField(default=0)),
                 ('next_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), help_text='When it is due; while it is sent, when it counts as lost.')),
                 ('status_code', models.IntegerField(blank=True, help_text='Of the last answer.', null=True)),
@@ -50,8 +50,8 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name_plural': 'deliveries',
-                'indexes': [models.Index(models.F('next_at'), models.F('id'), condition=models.Q(('state', 'waiting')), name='delivery_due'), models.Index(models.F('webhook'), models.F('id'), name='delivery_of_webhook'), models.Index(models.F('ended_at'), name='delivery_ended_at')],
-                'constraints': [models.UniqueConstraint(fields=('webhook', 'event_id'), name='delivery_once'), models.CheckConstraint(condition=models.Q(('state__in', ('waiting', 'delivered', 'dead'))), name='delivery_state_known'), models.CheckConstraint(condition=models.Q(('state', 'waiting'), ('ended_at__isnull', False), _connector='XOR'), name='delivery_ended')],
+                'indexes': [models.Index(models.F('next_at'), models.F('id'), condition=models.Q(('phase', 'waiting')), name='delivery_due'), models.Index(models.F('webhook'), models.F('id'), name='delivery_of_webhook'), models.Index(models.F('ended_at'), name='delivery_ended_at')],
+                'constraints': [models.UniqueConstraint(fields=('webhook', 'event_id'), name='delivery_once'), models.CheckConstraint(condition=models.Q(('phase__in', ('waiting', 'delivered', 'dead'))), name='delivery_phase_known'), models.CheckConstraint(condition=models.Q(('phase', 'waiting'), ('ended_at__isnull', False), _connector='XOR'), name='delivery_ended')],
             },
         ),
     ]

@@ -33,7 +33,7 @@ class Webhook(models.Model):
 class Delivery(models.Model):
     """One event for one webhook, until it was taken or given up. Written by jobs.webhooks and jobs.deliveries only."""
 
-    class State(models.TextChoices):
+    class Phase(models.TextChoices):
         WAITING = "waiting"
         DELIVERED = "delivered"
         DEAD = "dead"
@@ -43,7 +43,7 @@ class Delivery(models.Model):
     job_id = models.CharField(max_length=64, blank=True, default="")
     kind = models.CharField(max_length=30)
     body = models.JSONField()
-    state = models.CharField(max_length=9, choices=State, default=State.WAITING)
+    phase = models.CharField(max_length=9, choices=Phase, default=Phase.WAITING)
     tries = models.IntegerField(default=0)
     next_at = models.DateTimeField(db_default=Now(), help_text="When it is due; while it is sent, when it counts as lost.")
     status_code = models.IntegerField(null=True, blank=True, help_text="Of the last answer.")
@@ -56,11 +56,11 @@ class Delivery(models.Model):
         verbose_name_plural = "deliveries"
         constraints = [
             models.UniqueConstraint(fields=["webhook", "event_id"], name="delivery_once"),
-            models.CheckConstraint(name="delivery_state_known", condition=Q(state__in=("waiting", "delivered", "dead"))),
-            models.CheckConstraint(name="delivery_ended", condition=Q(state="waiting") ^ Q(ended_at__isnull=False)),
+            models.CheckConstraint(name="delivery_phase_known", condition=Q(phase__in=("waiting", "delivered", "dead"))),
+            models.CheckConstraint(name="delivery_ended", condition=Q(phase="waiting") ^ Q(ended_at__isnull=False)),
         ]
         indexes = [
-            models.Index("next_at", "id", name="delivery_due", condition=Q(state="waiting")),  # deliveries.claim
+            models.Index("next_at", "id", name="delivery_due", condition=Q(phase="waiting")),  # deliveries.claim
             models.Index("webhook", "id", name="delivery_of_webhook"),  # deliveries.page
             models.Index("ended_at", name="delivery_ended_at"),  # deliveries.forget_old
         ]

@@ -55,14 +55,14 @@ def test_events_reach_receivers_and_webhooks_also_when_the_process_is_killed_in_
     stack.manage("shell", "--verbosity", "0", "-c", MAKE % receiver.url)
     first = submit(stack, 3)
     wait_until("the first are told", lambda: len(told(tmp_path)) == 3)
-    wait_until("and delivered", lambda: stack.one("SELECT count(*) FROM jobs_delivery WHERE state = 'delivered'") == 3)
+    wait_until("and delivered", lambda: stack.one("SELECT count(*) FROM jobs_delivery WHERE phase = 'delivered'") == 3)
     # It dies in a receiver, after the call and before it could note that it was told.
     (tmp_path / "die").touch()
     second = submit(stack, 3)
     wait_until("it is dead", lambda: stack.processes["events"].poll() == 9)
     start(stack, "successor")
     wait_until("all are told", lambda: {line.split()[1] for line in told(tmp_path)} == {*first, *second})
-    wait_until("and delivered", lambda: stack.one("SELECT count(*) FROM jobs_delivery WHERE state = 'delivered'") == 6)
+    wait_until("and delivered", lambda: stack.one("SELECT count(*) FROM jobs_delivery WHERE phase = 'delivered'") == 6)
     lines = told(tmp_path)
     assert len(lines) == 7, "the one in whose call it died is told again, with its id, and no other"
     assert len(set(lines)) == 6

@@ -57,10 +57,10 @@ def posting() -> Iterator[None]:
     assert not poster.is_alive()
 
 
-def posted_until(state: str, count: int = 1) -> list[Delivery]:
+def posted_until(phase: str, count: int = 1) -> list[Delivery]:
     with posting():
-        wait_until(f"{count} {state}", lambda: Delivery.objects.filter(state=state).count() == count, 30)
-    return list(Delivery.objects.filter(state=state).order_by("id"))
+        wait_until(f"{count} {phase}", lambda: Delivery.objects.filter(phase=phase).count() == count, 30)
+    return list(Delivery.objects.filter(phase=phase).order_by("id"))
 
 
 def tried_once() -> Delivery:
@@ -146,7 +146,7 @@ def test_a_redirect_is_no_delivery_and_is_not_followed(receiver):
     completed()
     written_down()
     delivery = tried_once()
-    assert (delivery.state, delivery.status_code, delivery.last_error) == ("waiting", 307, "it answered 307")
+    assert (delivery.phase, delivery.status_code, delivery.last_error) == ("waiting", 307, "it answered 307")
     assert {request.path for request in receiver.received} == {"/hook"}
 
 
@@ -187,7 +187,7 @@ def test_a_receiver_that_was_down_gets_it_when_it_is_up(tmp_path, settings):
     completed()
     written_down()
     delivery = tried_once()
-    assert delivery.state == "waiting"
+    assert delivery.phase == "waiting"
     assert delivery.tries == 1
     with receiving(tmp_path, port) as second:
         Delivery.objects.update(next_at=Now())
@@ -205,12 +205,12 @@ def test_a_slow_receiver_is_given_up_in_time_and_keeps_nobody_waiting(receiver, 
         completed()
     written_down()
     with posting():
-        wait_until("the quick one is done", lambda: quick.deliveries.filter(state="delivered").count() == 6, 30)
+        wait_until("the quick one is done", lambda: quick.deliveries.filter(phase="delivered").count() == 6, 30)
         wait_until("the slow ones were tried", lambda: Delivery.objects.filter(last_error__startswith="no answer").count() == 6, 30)
         free.set()
     slow = [request for request in receiver.received if request.path == "/hook"]
     assert len(slow) == 6
-    assert Delivery.objects.filter(state="delivered").count() == 6
+    assert Delivery.objects.filter(phase="delivered").count() == 6
 
 
 def test_one_webhook_never_has_more_than_its_share_under_way(receiver):
@@ -234,7 +234,7 @@ def test_what_one_process_sends_another_does_not_until_its_hold_has_run_out(rece
     (theirs,) = deliveries.claim(32, {})
     assert deliveries.note(theirs, deliveries.Outcome(status=204))
     assert not deliveries.note(mine, deliveries.Outcome(error="too late")), "whoever took it up last says what came of it"
-    assert Delivery.objects.get().state == "delivered"
+    assert Delivery.objects.get().phase == "delivered"
 
 
 def test_pauses_double_up_to_an_hour_and_the_receiver_may_ask_for_more():
@@ -278,7 +278,7 @@ def test_a_webhook_that_was_removed_is_told_nothing_more(receiver):
     webhooks.remove(hook.pk, by="boss")
     completed()
     written_down()
-    assert [(row.state, row.last_error) for row in Delivery.objects.all()] == [("dead", "the webhook was removed")]
+    assert [(row.phase, row.last_error) for row in Delivery.objects.all()] == [("dead", "the webhook was removed")]
 
 
 def test_the_secret_is_nowhere_in_the_database(receiver):
