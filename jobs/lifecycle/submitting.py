@@ -14,7 +14,7 @@ from jobs.failpoints import failpoint
 from jobs.lifecycle.depending import lock_jobs, mark_parents
 from jobs.lifecycle.rows import OPEN_QUESTION, RETURNED, jobs_from
 from jobs.limits import Limits
-from jobs.models import AskedQuestion, Dependency, Job
+from jobs.models import AskedQuestion, Job
 from jobs.payloads import Json
 from jobs.states import ACTIVE, Gate, Status
 from jobs.submission import Submission, prepare, revised
@@ -155,6 +155,10 @@ WITH made AS (
 INSERT INTO jobs_event (job_id, verb, before, after, reason, actor, at)
 SELECT id, 'submit', '', 'pending', '', %(by)s, created_at FROM made ORDER BY created_at
 """
+_INSERT_DEPENDENCIES = """
+INSERT INTO jobs_dependency (job_id, parent_id, position, met_at)
+SELECT * FROM jsonb_to_recordset(%s::jsonb) AS named(job_id text, parent_id text, position int, met_at timestamptz)
+"""
 _COLUMNS = [(field.attname, field.column) for field in Job._meta.concrete_fields]
 
 
@@ -163,19 +167,23 @@ def _insert(jobs: Sequence[Job], wanted: dict[str, tuple[str, ...]], parents: di
         for first in range(0, len(jobs), CHUNK):
             rows = [{column: job.__dict__[name] for name, column in _COLUMNS} for job in jobs[first : first + CHUNK]]
             cursor.execute(_INSERT, {"jobs": orjson.dumps(rows).decode(), "by": by})
-    Dependency.objects.bulk_create(
-        [
-            Dependency(
-                job_id=job.id,
-                parent_id=parent,
-                position=place,
-                met_at=job.created_at if parents.get(parent) == Status.COMPLETED else None,
-            )
-            for job in jobs
-            for place, parent in enumerate(wanted[job.id])
-        ],
-        batch_size=CHUNK * 4,
-    )
+    _insert_dependencies(jobs, wanted, parents)
+
+
+def _insert_dependencies(jobs: Sequence[Job], wanted: dict[str, tuple[str, ...]], parents: dict[str, str]) -> None:
+    rows = [
+        {
+            "job_id": job.id,
+            "parent_id": parent,
+            "position": place,
+            "met_at": job.created_at if parents.get(parent) == Status.COMPLETED else None,
+        }
+        for job in jobs
+        for place, parent in enumerate(wanted[job.id])
+    ]
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.execute(_INSERT_DEPENDENCIES, [orjson.dumps(rows).decode()])
 
 
 def _keep_answers(jobs: Sequence[Job], submissions: Sequence[Submission], by: str) -> None:
