@@ -21,11 +21,16 @@ class Awaited(ASGIHandler):
     """With the middleware that a program with a token needs, all of which awaits; call `django.setup()` before."""
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: FBT001, FBT002  (Django's signature)
-        self._view_middleware, self._template_response_middleware, self._exception_middleware = [], [], []
-        chain = convert_exception_to_response(self._get_response_async)
+        self._view_middleware: list[Any] = []
+        self._template_response_middleware: list[Any] = []
+        self._exception_middleware: list[Any] = []
+        chain = convert_exception_to_response(self._get_response_async)  # type: ignore[attr-defined]  # not in the stubs
         for around in (visit, SecurityMiddleware):
             chain = convert_exception_to_response(around(chain))
         self._middleware_chain = chain
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        await super().__call__(dict(scope), receive, send)
 
 
 class Apart:
