@@ -51,7 +51,7 @@ run: var/static/staticfiles.json ## start everything: database, Redis, web, work
 	@exec $(VENV)/bin/python manage.py up
 
 test: $(VENV)/.dev node_modules/.package-lock.json ## all tests (PYTHON=... chooses the interpreter)
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 faults: $(VENV)/.dev ## break everything that can break, the whole matrix; figures go to artifacts/faults.json
 	$(VENV)/bin/python -m pytest -v -s -p no:randomly -m faults tests/faults $(ARGS)

@@ -30,6 +30,10 @@ def _start() -> Embedded | None:
 settings.register_profile("here", deadline=None)
 settings.load_profile("here")
 
+# Tests that run side by side (pytest -n) share the servers, and neither databases nor names in Redis.
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    os.environ["JOBSITE_REDIS_PREFIX"] = f"jobsite-{worker}"
+
 # On import, because pytest-django reads the settings in the first hook that any plugin could use.
 _embedded = _start()
 
