@@ -1,6 +1,7 @@
 """What no database can hold and no page should see: refused at the door, or stored cut and marked when a tool comes up with it."""
 
 import json
+import os
 import time
 import urllib.error
 import urllib.request
@@ -80,7 +81,7 @@ def test_what_cannot_be_stored_is_refused_at_the_door(site, row):
     assert {status for tries in answers.values() for status, _ in tries} <= {400, 413, 422}, answers
     assert row.seen["jobs_made"] == 1 + TRIES
     # On a machine that is busy with other things everything takes long: there, what counts is what the server spends on it.
-    assert slowest <= 50 or (good > 15 and row.seen["server_cpu_ms"] <= 50), row.seen
+    assert slowest <= 50 or (os.getloadavg()[0] > (os.cpu_count() or 1) and row.seen["server_cpu_ms"] <= 50), row.seen
 
 
 KINDS = ["nan", "nul", "surrogate", "object", "deep", "huge", "message", "unshowable", "wide", "bytes"]
