@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
 
+from jobs.changes import COLUMNS
 from jobs.errors import NotFound
 from jobs.listing import cursor_of, read_cursor
 from jobs.masking import mask
@@ -20,7 +22,7 @@ from jobs.payloads import Json, clean_text, name_text
 # From where the present call came: the address of a request; set by each door. "" is this machine itself.
 _origin: ContextVar[str] = ContextVar("origin", default="")
 
-STATE = ("status", "gate", "priority", "cancel_requested_at", "project")
+STATE = ("status", "gate", "priority", "cancel_requested_at", "project", *COLUMNS)
 
 
 @contextmanager
@@ -95,4 +97,4 @@ def _state(job_id: str) -> dict[str, Any]:
 
 def _only(state: dict[str, Any], names: set[str]) -> dict[str, Any]:
     values = {name: state[name] for name in names}
-    return {name: value if value is None or isinstance(value, str) else value.isoformat() for name, value in values.items()}
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}

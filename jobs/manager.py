@@ -18,8 +18,9 @@ from typing import Any, ParamSpec, TypeVar
 from asgiref.sync import sync_to_async
 
 from jobs import configuration, lifecycle, looks, queries, reports, retention, run_context, schemas, statistics, steering
+from jobs.changes import Change
 from jobs.classification import classify
-from jobs.errors import Category, Conflict, InvalidRequest, NotFound, Problem
+from jobs.errors import Category, Conflict, IllegalMove, InvalidRequest, NotFound, Problem
 from jobs.lifecycle import Submission
 from jobs.limits import Resources
 from jobs.payloads import Json, shown
@@ -221,6 +222,17 @@ class JobManager:
         whole = schemas.task_job(job, [parent.id for parent in queries.parents_of(job_id)])
         return Found(job=whole, status=schemas.status_message(seen.job, seen.wait_ms), wait_ms=seen.wait_ms)
 
+    def change_job(self, job_id: str, change: Change) -> bool:
+        """Give a pending job other needs, another time-out, retry policy, concurrency key or time.
+
+        False when it does not wait any more. Raises `RequirementTooLarge` or `InvalidRequest`.
+        """
+        try:
+            lifecycle.change(job_id, change, by=self.by)
+        except (NotFound, IllegalMove):
+            return False
+        return True
+
     def cancel_job(self, job_id: str, reason: str = "") -> bool:
         """End a pending job, tell a running one to stop. False when there is nothing to cancel any more."""
         try:
@@ -284,6 +296,7 @@ class JobManager:
     aupdate_job_progress = _async(update_job_progress)
     acreate_task_job = _async(create_task_job)
     aget_job = _async(get_job)
+    achange_job = _async(change_job)
     acancel_job = _async(cancel_job)
     aget_queue_status = _async(get_queue_status)
     aget_job_statistics = _async(get_job_statistics)

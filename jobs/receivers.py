@@ -26,6 +26,7 @@ _HAPPENED = {
     "pause": "job.paused",
     "resume": "job.resumed",
     "reprioritise": "job.reprioritised",
+    "change": "job.changed",
     "cancel_requested": "job.cancelling",
     "fail": "job.retrying",
     "lose": "job.retrying",

@@ -67,6 +67,7 @@ JOB_MOVES: dict[str, dict[Status | None, frozenset[Status]]] = {
     "pause": {Status.PENDING: frozenset({Status.PENDING})},
     "resume": {Status.PENDING: frozenset({Status.PENDING})},
     "reprioritise": {Status.PENDING: frozenset({Status.PENDING})},
+    "change": {Status.PENDING: frozenset({Status.PENDING})},
     "expire": {Status.PENDING: frozenset({Status.FAILED})},
     "depend": {Status.PENDING: frozenset({Status.PENDING})},
     "cancel_requested": {Status.RUNNING: frozenset({Status.RUNNING})},

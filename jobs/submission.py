@@ -102,10 +102,10 @@ def prepare(wanted: Submission, limits: Limits) -> Job:
         retry_first_ms=round(retry.first * 1000),
         retry_factor=retry.factor,
         retry_cap_ms=round(retry.cap * 1000),
-        task_id=_label(wanted.task_id, "taskId"),
-        project=_label(wanted.project, "projectId"),
-        batch=_label(wanted.batch, "metadata/batchId"),
-        concurrency_key=_label(wanted.concurrency_key, "concurrencyKey"),
+        task_id=check_label(wanted.task_id, "taskId"),
+        project=check_label(wanted.project, "projectId"),
+        batch=check_label(wanted.batch, "metadata/batchId"),
+        concurrency_key=check_label(wanted.concurrency_key, "concurrencyKey"),
         concurrency_limit=wanted.concurrency_limit if wanted.concurrency_key else 0,
         dependency_policy=_choice(DependencyPolicy, wanted.dependency_policy, "dependencyPolicy") or DependencyPolicy.FAIL,
         fingerprint=_fingerprint(tool.name, params) if _is_deduplicated(wanted, tool) else "",
@@ -180,15 +180,16 @@ def _plain(value: object) -> Json:
 def _checked_id(given: str) -> str:
     if ID.fullmatch(given):
         return given
-    raise _invalid("an id has 1 to 64 letters, digits or . _ : - and begins with a letter or digit", "id")
+    raise invalid("an id has 1 to 64 letters, digits or . _ : - and begins with a letter or digit", "id")
 
 
-def _label(text: str, name: str) -> str:
+def check_label(text: str, name: str) -> str:
+    """A short text of the caller's. Raises `InvalidRequest` or another `Refused`."""
     if not text:
         return ""
     payloads.check(text, what=name, max_bytes=1000)
     if len(text) > 100:
-        raise _invalid(f"{name} has at most 100 characters", name)
+        raise invalid(f"{name} has at most 100 characters", name)
     return text
 
 
@@ -199,38 +200,60 @@ def _choice(choices: type[Choice], given: str | None, name: str) -> Choice | Non
         return choices(given)
     except ValueError:
         known = ", ".join(choices.values)
-        raise _invalid(f"{name} {payloads.clean_text(given, 50)!r} is unknown; it is one of {known}", name) from None
+        raise invalid(f"{name} {payloads.clean_text(given, 50)!r} is unknown; it is one of {known}", name) from None
 
 
 def _check_numbers(wanted: Submission, needs: Resources) -> None:
-    day_ms = 24 * 3600 * 1000
-    bounds: list[tuple[str, float | None, float, float]] = [
-        ("timeoutMs", wanted.timeout_ms, 1, 30 * day_ms),
-        ("concurrencyLimit", wanted.concurrency_limit, 1, 1_000_000),
-        ("maxRetries", wanted.max_retries, 0, 1000),
-        ("retryPolicy/maxRetries", wanted.retry.max, 0, 1000),
-        ("retryPolicy/backoffMultiplier", wanted.retry.factor, 1, 100),
-        ("retryPolicy/initialDelayMs", _in_ms(wanted.retry.first), 0, 30 * day_ms),
-        ("retryPolicy/maxDelayMs", _in_ms(wanted.retry.cap), 0, 30 * day_ms),
-        ("estimatedDuration", wanted.estimated_ms, 0, 365 * day_ms),
-        ("resourceRequirements/memoryMB", needs.memory_mb, 0, 2**31 - 1),
-        ("resourceRequirements/cpuWeight", needs.cpu_weight, 0, 1e6),
-        ("resourceRequirements/diskSpaceMB", needs.disk_mb, 0, 2**31 - 1),
-    ]
-    for name, value, least, most in bounds:
-        if value is not None and not least <= value <= most:
-            raise _invalid(f"{name} must be from {least:g} to {most:g}", name)
+    refuse_out_of_bounds({
+        "timeoutMs": wanted.timeout_ms,
+        "concurrencyLimit": wanted.concurrency_limit,
+        "maxRetries": wanted.max_retries,
+        "retryPolicy/maxRetries": wanted.retry.max,
+        "retryPolicy/backoffMultiplier": wanted.retry.factor,
+        "retryPolicy/initialDelayMs": _in_ms(wanted.retry.first),
+        "retryPolicy/maxDelayMs": _in_ms(wanted.retry.cap),
+        "estimatedDuration": wanted.estimated_ms,
+        "resourceRequirements/memoryMB": needs.memory_mb,
+        "resourceRequirements/cpuWeight": needs.cpu_weight,
+        "resourceRequirements/diskSpaceMB": needs.disk_mb,
+    })  # fmt: skip
     refuse_too_many_dependencies(len(wanted.depends_on), "dependencies")
+
+
+_DAY_MS = 24 * 3600 * 1000
+# The least and the most of what a caller may ask for, by the names that callers use.
+_BOUNDS = {
+    "timeoutMs": (1, 30 * _DAY_MS),
+    "concurrencyLimit": (1, 1_000_000),
+    "maxRetries": (0, 1000),
+    "retryPolicy/maxRetries": (0, 1000),
+    "retryPolicy/backoffMultiplier": (1, 100),
+    "retryPolicy/initialDelayMs": (0, 30 * _DAY_MS),
+    "retryPolicy/maxDelayMs": (0, 30 * _DAY_MS),
+    "estimatedDuration": (0, 365 * _DAY_MS),
+    "resourceRequirements/memoryMB": (0, 2**31 - 1),
+    "resourceRequirements/cpuWeight": (0, 1e6),
+    "resourceRequirements/diskSpaceMB": (0, 2**31 - 1),
+}
+
+
+def refuse_out_of_bounds(numbers: Mapping[str, float | None]) -> None:
+    """`numbers` by the names that callers use; None is none. Raises `InvalidRequest`."""
+    for name, value in numbers.items():
+        least, most = _BOUNDS[name]
+        if value is not None and not least <= value <= most:
+            raise invalid(f"{name} must be from {least:g} to {most:g}", name)
 
 
 def refuse_too_many_dependencies(number: int, name: str) -> None:
     if number > MAX_DEPENDENCIES:
-        raise _invalid(f"at most {MAX_DEPENDENCIES} dependencies are allowed", name)
+        raise invalid(f"at most {MAX_DEPENDENCIES} dependencies are allowed", name)
 
 
 def _in_ms(seconds: float | None) -> float | None:
     return None if seconds is None else seconds * 1000
 
 
-def _invalid(detail: str, name: str) -> InvalidRequest:
+def invalid(detail: str, name: str) -> InvalidRequest:
+    """What is wrong with the field of this name."""
     return InvalidRequest(detail, [Problem(detail=detail, pointer=f"/{name}")])

@@ -75,28 +75,13 @@ class WantedMetadata(BaseModel):
     max_retries: Annotated[Whole, Field(ge=0, le=1000)] | None = None
 
 
-class JobFields(Sent):
-    """What may be said about a job beside its tool. What is left out comes from the tool, then from the queue's configuration."""
+class Timing(Sent):
+    """How long and how often a job may run, and when."""
 
-    params: dict[str, Any] = {}
-    id: Annotated[str, Field(min_length=1, max_length=64, pattern=f"^{ID.pattern}$")] | None = None
-    priority: Priority | None = None
-    operation_type: Operation | None = None
-    dependencies: Annotated[list[str], Field(max_length=MAX_DEPENDENCIES)] = []
-    dependency_policy: Annotated[DependencyPolicy, Field(description="when a dependency fails or is cancelled")] | None = None
     timeout_ms: Annotated[Whole, Field(ge=1, le=30 * DAY_MS)] | None = None
     max_retries: Annotated[Whole, Field(ge=0, le=1000)] | None = None
     # Made, not given: a default that is a model is copied deeply for each job, which was a quarter of a bulk's time.
     retry_policy: Annotated[WantedRetries, Field(default_factory=WantedRetries)]
-    resource_requirements: WantedResources | None = None
-    estimated_duration: Annotated[Whole, Field(ge=0, le=365 * DAY_MS, description="milliseconds")] | None = None
-    task_id: Label = ""
-    project_id: Label = ""
-    concurrency_key: Annotated[Label, Field(description="at most concurrencyLimit jobs of one key run at once")] = ""
-    concurrency_limit: Annotated[Whole, Field(ge=1, le=1_000_000)] = 1
-    deduplicate: Annotated[bool, Field(strict=True, description="an active job with the same params is returned")] | None = None
-    # A default that is a model would be copied in depth for each of a thousand jobs.
-    metadata: Annotated[WantedMetadata, Field(default_factory=WantedMetadata)]
     run_at: Annotated[Whole, Field(ge=0, le=_LATEST_MS, description="not before; epoch milliseconds")] | None = None
     expires_at: Annotated[Whole, Field(ge=0, le=_LATEST_MS, description="of no use after this; epoch milliseconds")] | None = None
     delay_ms: Annotated[Whole, Field(ge=0, le=365 * DAY_MS, description="not before so many milliseconds from now")] | None = None
@@ -106,6 +91,40 @@ class JobFields(Sent):
         if self.run_at is not None and self.delay_ms is not None:
             raise ValueError("give runAt or delayMs, not both")
         return self
+
+    @property
+    def not_before(self) -> datetime | None:
+        if self.delay_ms is not None:
+            return timezone.now() + timedelta(milliseconds=self.delay_ms)
+        return _moment(self.run_at)
+
+    @property
+    def of_use_until(self) -> datetime | None:
+        return _moment(self.expires_at)
+
+
+def _moment(ms: int | None) -> datetime | None:
+    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
+
+
+class JobFields(Timing):
+    """What may be said about a job beside its tool. What is left out comes from the tool, then from the queue's configuration."""
+
+    params: dict[str, Any] = {}
+    id: Annotated[str, Field(min_length=1, max_length=64, pattern=f"^{ID.pattern}$")] | None = None
+    priority: Priority | None = None
+    operation_type: Operation | None = None
+    dependencies: Annotated[list[str], Field(max_length=MAX_DEPENDENCIES)] = []
+    dependency_policy: Annotated[DependencyPolicy, Field(description="when a dependency fails or is cancelled")] | None = None
+    resource_requirements: WantedResources | None = None
+    estimated_duration: Annotated[Whole, Field(ge=0, le=365 * DAY_MS, description="milliseconds")] | None = None
+    task_id: Label = ""
+    project_id: Label = ""
+    concurrency_key: Annotated[Label, Field(description="at most concurrencyLimit jobs of one key run at once")] = ""
+    concurrency_limit: Annotated[Whole, Field(ge=1, le=1_000_000)] = 1
+    deduplicate: Annotated[bool, Field(strict=True, description="an active job with the same params is returned")] | None = None
+    # A default that is a model would be copied in depth for each of a thousand jobs.
+    metadata: Annotated[WantedMetadata, Field(default_factory=WantedMetadata)]
 
     def given(self) -> dict[str, Any]:
         """What the caller said, by the names of a `Submission`."""
@@ -120,13 +139,8 @@ class JobFields(Sent):
             values["batch"] = self.metadata.batch_id or ""
             if self.max_retries is None and self.metadata.max_retries is not None:
                 values["max_retries"] = self.metadata.max_retries
-        if self.run_at is not None:
-            values["run_at"] = datetime.fromtimestamp(self.run_at / 1000, UTC)
-        elif self.delay_ms is not None:
-            values["run_at"] = timezone.now() + timedelta(milliseconds=self.delay_ms)
-        if self.expires_at is not None:
-            values["expires_at"] = datetime.fromtimestamp(self.expires_at / 1000, UTC)
-        return values
+        times = {"run_at": self.not_before, "expires_at": self.of_use_until}
+        return values | {name: time for name, time in times.items() if time is not None}
 
 
 # What is called otherwise within.

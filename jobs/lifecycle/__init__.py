@@ -13,6 +13,7 @@ ends        how one or many ends are written, with the starts that follow
 holding     withdraw pause resume release reprioritise      keep waiting jobs back, move them in line
 asking      answer                            what only the caller can tell
 depending   depend                            change what a job waits for
+changing    change                            what it needs, how long, how often and when it may run
 settling    open_due expire settle                   what time and finished parents change
 deleting    delete                            take a job away
 removing    lock_removable remove                    finished jobs, for good
@@ -21,6 +22,7 @@ removing    lock_removable remove                    finished jobs, for good
 from jobs.lifecycle.admitting import Beat, Child, Next, Running, admit, beat, note_rung, running_of_child, start, start_next
 from jobs.lifecycle.asking import answer
 from jobs.lifecycle.cancelling import Cancelled, cancel, cancel_family
+from jobs.lifecycle.changing import change
 from jobs.lifecycle.claiming import begin, claim, held
 from jobs.lifecycle.deleting import delete
 from jobs.lifecycle.depending import depend
@@ -60,6 +62,7 @@ __all__ = [
     "begin",
     "cancel",
     "cancel_family",
+    "change",
     "claim",
     "delete",
     "depend",

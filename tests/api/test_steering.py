@@ -142,6 +142,49 @@ def test_dependencies_of_a_pending_job_are_changed_and_what_is_wrong_is_said(adm
     assert patch(Caller([tokens.READ], name="reader"), {"add": [parent.id]}, path).status_code == 403
 
 
+def test_limits_of_a_pending_job_are_changed_and_the_change_is_noted(admin):
+    job, later = submitted(timeout_ms=5000), 4_000_000_000_000
+    body = {
+        "resourceRequirements": {"memoryMB": 64, "cpuWeight": 0.5},
+        "timeoutMs": 6000,
+        "retryPolicy": {"initialDelayMs": 10},
+        "maxRetries": 9,
+        "concurrencyKey": "k",
+        "concurrencyLimit": 3,
+        "runAt": later,
+        "expiresAt": later + 1000,
+    }
+    assert patch(admin, body, f"/jobs/{job.id}").status_code == 202
+    full = admin.get(f"/jobs/{job.id}/full").json()
+    assert full["resourceRequirements"] == {"memoryMB": 64, "cpuWeight": 0.5, "diskSpaceMB": 0}
+    assert (full["timeoutMs"], full["nextAttemptAt"], full["expiresAt"]) == (6000, later, later + 1000)
+    row = Job.objects.get(pk=job.id)
+    assert (row.max_retries, row.retry_first_ms, row.concurrency_key, row.concurrency_limit) == (9, 10, "k", 3)
+    entry = AuditEntry.objects.get(action="change")
+    assert (entry.actor, entry.subject) == ("token:operator", f"job {job.id}")
+    assert (entry.before["timeout_ms"], entry.after["timeout_ms"], entry.after["gate"]) == (5000, 6000, "time")
+    assert patch(admin, {"runAt": None}, f"/jobs/{job.id}").status_code == 202
+    full = admin.get(f"/jobs/{job.id}/full").json()
+    assert ("nextAttemptAt" in full, full["expiresAt"], full["timeoutMs"]) == (False, later + 1000, 6000)
+
+
+def test_limits_that_cannot_be_changed_are_refused_with_the_reason(admin):
+    job, going = submitted(), running().job
+    refused = problem(patch(admin, {"resourceRequirements": {"memoryMB": 5000}}, f"/jobs/{job.id}"))
+    assert (refused["type"], refused["errors"][0]["pointer"]) == (
+        "/api/v1/problems/requirement-too-large",
+        "/resourceRequirements/memoryMB",
+    )
+    assert problem(patch(admin, {"timeoutMs": 0}, f"/jobs/{job.id}"))["errors"][0]["pointer"] == "/timeoutMs"
+    assert problem(patch(admin, {"memory": 1}, f"/jobs/{job.id}"))["status"] == 422
+    assert problem(patch(admin, {"runAt": 4_000_000_000_000, "delayMs": 5}, f"/jobs/{job.id}"))["status"] == 422
+    assert problem(patch(admin, {"expiresAt": 1000}, f"/jobs/{job.id}"))["errors"][0]["pointer"] == "/expiresAt"
+    assert "only pending jobs can be changed" in problem(patch(admin, {"timeoutMs": 9}, f"/jobs/{going.id}"))["detail"]
+    assert problem(patch(admin, {"timeoutMs": 9}, "/jobs/nobody"))["status"] == 404
+    assert patch(Caller([tokens.READ], name="reader"), {"timeoutMs": 9}, f"/jobs/{job.id}").status_code == 403
+    assert Job.objects.get(pk=job.id).version == 1
+
+
 def test_a_job_is_deleted_unless_it_runs(admin):
     going, gone = running().job, submitted()
     assert admin.client.delete(f"/api/v1/jobs/{going.id}").status_code == 409
