@@ -64,7 +64,8 @@ class Change:
         """All `COLUMNS` with what is wished for in its place. Raises `InvalidRequest` or `RequirementTooLarge`."""
         wishes = self._numbers()
         refuse_out_of_bounds({COLUMNS[name]: wish for name, wish in wishes.items()})
-        after = {name: before[name] if wish is None else wish for name, wish in wishes.items()} | self._key(before)
+        after: dict[str, Any] = {name: before[name] if wish is None else wish for name, wish in wishes.items()}
+        after |= self._key(before)
         for name, time in (("run_at", self.run_at), ("expires_at", self.expires_at)):
             after[name] = before[name] if isinstance(time, Kept) else time
         needs = {name: after[name] for name in ("memory_mb", "cpu_weight", "disk_mb")}
