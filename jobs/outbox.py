@@ -9,7 +9,8 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from jobs import payloads
+from jobs import horizon, payloads
+from jobs.horizon import Horizon
 from jobs.models import Event, Subscription
 from jobs.receivers import Happened, Subscriber, every, kind_of
 
@@ -22,38 +23,24 @@ GONE_AFTER = timedelta(days=1)
 
 
 class Settled:
-    """Up to which id the log is complete.
-
-    Ids are given before commits: an event with a smaller id may become visible after one with a greater id was read, and a
-    reader that had gone past it would never see it. So: 1. read the last id that was given; 2. take a transaction id, which is
-    greater than that of everybody who holds an id up to there, because each verb writes its job before its event; 3. once no
-    transaction up to that one is running, everything up to that id is there or never will be.
-    """
+    """Up to which id the log is complete, for a reader that stays in one process."""
 
     def __init__(self) -> None:
         self.up_to = 0
-        self._mark: tuple[int, int] | None = None
+        self._ahead: Horizon | None = None
 
     @property
     def is_at_rest(self) -> bool:
         """Nothing was seen that is still waited for."""
-        return self._mark is None
+        return self._ahead is None
 
     def look(self) -> int:
         """At most three small queries, none of which scans. Call it again to get further."""
-        if self._mark is None:
-            last = _one("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM jobs_event_id_seq")
-            if last > self.up_to:
-                self._mark = (last, _one("SELECT pg_current_xact_id()::text::bigint"))
-        if self._mark is not None and _one("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint") > self._mark[1]:
-            self.up_to, self._mark = self._mark[0], None
+        if self._ahead is None:
+            self._ahead = horizon.beyond(self.up_to)
+        if self._ahead is not None and self._ahead.is_reached:
+            self.up_to, self._ahead = self._ahead.event, None
         return self.up_to
-
-
-def _one(sql: str) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-        return int(cursor.fetchone()[0])
 
 
 def after(position: int, up_to: int) -> list[Happened]:

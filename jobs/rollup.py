@@ -1,8 +1,7 @@
 """Counts events into minutes, hours and days: each once, whatever crashes, and none forgotten.
 
-Events get their numbers before they are committed, so a gap below the newest may still fill. A fence is the newest number seen,
-and with it the transactions that could be open then; when all of those have ended, everything up to the fence is final and is
-counted. The mark of what is counted moves in the same transaction.
+A fence is kept at the end of the log as it was seen (jobs.horizon); when the log is complete up to there, it is counted. The mark
+of what is counted moves in the same transaction.
 """
 
 from __future__ import annotations
@@ -12,7 +11,9 @@ from datetime import timedelta
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
+from jobs import horizon
 from jobs.histogram import BUCKET_SQL
+from jobs.horizon import Horizon
 from jobs.models import Rollup, RollupMark
 
 # Days for which minutes and hours are kept; days are kept for ever.
@@ -20,17 +21,8 @@ KEPT = {"minute": 2, "hour": 40}
 # Events one pass counts at most: some tens of milliseconds.
 MOST = 2000
 
-_MARK = """
-SELECT counted, fence, fence_xid <= pg_snapshot_xmin(pg_current_snapshot())::text::bigint
-FROM jobs_rollupmark WHERE id = 1 FOR UPDATE
-"""
-_NEWEST = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM jobs_event_id_seq"
-# 1 the newest number was read; 2 this takes a transaction id, which is greater than that of everybody who holds a number up to
-# there, because each verb writes its job before its event. A snapshot's xmax would not do: who runs may have a greater id.
-_FENCE = """
-UPDATE jobs_rollupmark SET fence = %(newest)s, fence_xid = pg_current_xact_id()::text::bigint
-WHERE id = 1 AND fence = counted AND fence < %(newest)s
-"""
+_MARK = "SELECT counted, fence, fence_xid FROM jobs_rollupmark WHERE id = 1 FOR UPDATE"
+_FENCE = "UPDATE jobs_rollupmark SET fence = %(event)s, fence_xid = %(xid)s WHERE id = 1 AND fence = counted AND fence < %(event)s"
 _SUMS = """submitted started completed failed cancelled retried lost ended run_ms wasted_ms memory_asked_mb memory_used_mb
     cpu_asked cpu_used scored score""".split()  # noqa: SIM905  (as a list literal it would fill a page)
 _ADDED = ", ".join(f"{name} = r.{name} + EXCLUDED.{name}" for name in _SUMS)
@@ -103,17 +95,16 @@ def roll_up(most: int = MOST) -> bool:
         if row is None:
             RollupMark.objects.get_or_create(id=1)
             return True
-        counted, fence, final = row
-        if counted < fence and not final:
+        counted, fence, xid = row
+        if counted < fence and not Horizon(event=fence, xid=xid).is_reached:
             return False
         until = min(fence, counted + most)
         if until > counted:
             cursor.execute(_COUNT, {"since": counted, "until": until})
             cursor.execute("UPDATE jobs_rollupmark SET counted = %s WHERE id = 1", [until])
-    if until == fence:
+    if until == fence and (ahead := horizon.beyond(fence)):
         with connection.cursor() as cursor:
-            cursor.execute(_NEWEST)
-            cursor.execute(_FENCE, {"newest": cursor.fetchone()[0]})
+            cursor.execute(_FENCE, vars(ahead))
     return bool(until < fence)
 
 

@@ -16,7 +16,6 @@ from jobs.events import millis
 from jobs.models import AskedQuestion, Attempt, Event, Job, JobMetrics
 from jobs.payloads import Json
 from jobs.states import Gate, Status
-from jobs.why import Why
 
 Millis = Annotated[int, Field(description="epoch milliseconds")]
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -164,21 +163,6 @@ class JobAttempt(Shape):
     traceback: str | None = None
     refused_writes: Annotated[int, Field(description="that came after it was given up for lost")] = 0
     resource_usage: ResourceUsage
-
-
-class WhyWaiting(Shape):
-    """Why a pending job waits.
-
-    `reason` is a stable word: dependencies, schedule, retry, paused, quarantined, input, limit, rate, capacity, queued, starting,
-    no_worker or no_dispatcher. `place` is its place in line; `until` the earliest time it can start, where that is known.
-    """
-
-    reason: str
-    text: str
-    since: int
-    blockers: list[str]
-    until: int | None = None
-    place: int | None = None
 
 
 class OpenQuestion(Shape):
@@ -382,14 +366,3 @@ def job_attempt(attempt: Attempt) -> JobAttempt:
 
 def open_question(row: AskedQuestion) -> OpenQuestion:
     return OpenQuestion(key=row.key, message=row.message, requested_schema=row.schema)
-
-
-def why(found: Why) -> WhyWaiting:
-    return WhyWaiting(
-        reason=found.reason,
-        text=found.text,
-        since=ms(found.since),
-        blockers=list(found.blockers),
-        until=millis(found.until),
-        place=found.place,
-    )

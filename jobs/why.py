@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db import connection
+from django.utils import timezone
 
 from jobs import configuration, workers
 from jobs.census import census
 from jobs.limits import Group, Limits, Resources, Rule
 from jobs.models import Attempt, Dependency, GroupRule, Job
 from jobs.room import EVERYTHING, groups_of
+from jobs.sight import Sight
 from jobs.states import LIVE_ATTEMPT, Gate, Status
 from jobs.tools import EXTERNAL, STANDARD
 
@@ -22,8 +24,28 @@ MOST, LINE = 100, 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
+class Blocker:
+    """A job that another one waits for: what it builds on, or what holds what it needs."""
+
+    id: str
+    tool: str
+    project: str
+    status: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """The limit that a job waits at. `kind` is slots, memory, cpu, disk, or the kind of a group, whose `name` it has then."""
+
+    kind: str
+    name: str = ""
+    used: float
+    most: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Why:
-    """Why a pending job waits. `reason` is a stable word, `text` is for people, `blockers` are job ids.
+    """Why a pending job waits. `reason` is a stable word, `text` is for people, `blockers` are the first hundred jobs in its way.
 
     `place` is its place in line, 1 the first; None when it is not in line or beyond the first ten thousand. `until` is the
     earliest time it can start, where that is known.
@@ -32,9 +54,14 @@ class Why:
     reason: str
     text: str
     since: datetime
-    blockers: Sequence[str] = ()
+    blockers: Sequence[Blocker] = ()
+    limit: Reached | None = None
     until: datetime | None = None
     place: int | None = None
+
+    def as_seen(self, sight: Sight) -> Why:
+        """Without the jobs that somebody with this sight may not know of."""
+        return replace(self, blockers=[job for job in self.blockers if sight.covers(job.project, job.tool)])
 
 
 def why_pending(job: Job) -> Why | None:
@@ -64,7 +91,13 @@ def why_all(jobs: Sequence[Job]) -> dict[str, Why]:
     ready = [job for job in waiting if job.gate == Gate.OPEN and job.current_attempt_id is None]
     if ready:
         found |= _in_line(ready)
-    return found
+    return {job.pk: _not_before(job, found[job.pk]) for job in waiting}
+
+
+def _not_before(job: Job, why: Why) -> Why:
+    """Whatever else it waits for, it does not start before the time that was asked for."""
+    later = why.until is None and job.run_at is not None and job.run_at > timezone.now()
+    return replace(why, until=job.run_at) if later else why
 
 
 def _until_its_time(job: Job) -> Why:
@@ -93,10 +126,14 @@ def _not_started(jobs: Sequence[Job]) -> dict[str, Why]:
 
 
 def _on_parents(jobs: Sequence[Job]) -> dict[str, Why]:
-    unmet: dict[str, list[str]] = {job.pk: [] for job in jobs}
-    rows = Dependency.objects.filter(job__in=unmet, met_at=None).order_by("job", "position").values_list("job_id", "parent_id")
-    for job_id, parent_id in rows:
-        unmet[job_id].append(parent_id)
+    unmet: dict[str, list[Blocker]] = {job.pk: [] for job in jobs}
+    rows = (
+        Dependency.objects.filter(job__in=unmet, met_at=None)
+        .order_by("job", "position")
+        .values_list("job_id", "parent_id", "parent__tool", "parent__project", "parent__status")
+    )
+    for job_id, parent_id, tool, project, status in rows:
+        unmet[job_id].append(Blocker(id=parent_id, tool=tool, project=project, status=status))
     return {
         job.pk: Why(
             reason="dependencies",
@@ -113,7 +150,7 @@ class _Standing:
     """How the limits stand, read once for all jobs that are asked about."""
 
     limits: Limits
-    held: Sequence[tuple[str, tuple[Group, ...], Resources]]  # who holds a slot
+    held: Sequence[Attempt]  # who holds a slot, each with its job
     running: Counter[Group]
     started: Counter[Group]
     pauses: dict[Group, GroupRule]
@@ -123,13 +160,18 @@ class _Standing:
     @property
     def used(self) -> Resources:
         return Resources(
-            memory_mb=sum(needs.memory_mb for _, _, needs in self.held),
-            cpu_weight=sum(needs.cpu_weight for _, _, needs in self.held),
-            disk_mb=sum(needs.disk_mb for _, _, needs in self.held),
+            memory_mb=sum(attempt.memory_mb for attempt in self.held),
+            cpu_weight=sum(attempt.cpu_weight for attempt in self.held),
+            disk_mb=sum(attempt.disk_mb for attempt in self.held),
         )
 
-    def holders(self, group: Group) -> list[str]:
-        return [job for job, groups, _ in self.held if group in groups][:MOST]
+    def holders(self, holds: Callable[[Attempt], object]) -> list[Blocker]:
+        """The jobs whose attempts hold a slot and pass."""
+        jobs = [attempt.job for attempt in self.held if holds(attempt)][:MOST]
+        return [Blocker(id=job.pk, tool=job.tool, project=job.project, status=job.status) for job in jobs]
+
+    def members(self, group: Group) -> list[Blocker]:
+        return self.holders(lambda attempt: group in _groups(attempt.job))
 
 
 def _in_line(jobs: Sequence[Job]) -> dict[str, Why]:
@@ -153,9 +195,7 @@ def _standing() -> _Standing:
     )
     return _Standing(
         limits=Limits(**vars(configuration.limits()) | {"rules": rules}),
-        held=[
-            (a.job_id, _groups(a.job), Resources(memory_mb=a.memory_mb, cpu_weight=a.cpu_weight, disk_mb=a.disk_mb)) for a in live
-        ],
+        held=list(live),
         running=running,
         started=started,
         demand=workers.demand(),
@@ -211,26 +251,36 @@ def _ready(job: Job, standing: _Standing, place: int | None) -> Why:
     if job.queue == EXTERNAL and not standing.demand.get(job.tool):
         text = f"No external worker has asked for jobs of the tool {job.tool} lately; {line}."
         return Why(reason="no_worker", text=text, since=job.gate_since, place=place)
+    held_back = _by_group(job, standing, line) or _by_capacity(job, standing, line)
+    if held_back is not None:
+        return replace(held_back, place=place)
+    text = "It is being started." if place == 1 else f"It is {line.removeprefix('it is ')} and is started in its turn."
+    return Why(reason="queued", text=text, since=job.gate_since, place=place)
+
+
+def _by_group(job: Job, standing: _Standing, line: str) -> Why | None:
+    """The pause or limit of a group that it waits at, if there is one."""
     for group in _groups(job):
         rule = standing.limits.rules.get(group, Rule())
         if rule.paused and group in standing.pauses:
-            return _paused(group, standing.pauses[group], place)
+            return _paused(group, standing.pauses[group])
         if rule.max_running is not None and standing.running[group] >= rule.max_running:
-            text = f"{_called(group)}: {standing.running[group]} of {rule.max_running} allowed are running; {line}."
-            return Why(reason="limit", text=text, since=job.gate_since, blockers=standing.holders(group), place=place)
+            return _full(job, group, rule.max_running, standing, line)
         if rule.per_minute is not None and standing.started[group] >= rule.per_minute:
             text = f"{_called(group)}: {rule.per_minute} have started in the last minute, and no more may; {line}."
-            return Why(reason="rate", text=text, since=job.gate_since, until=standing.frees_at.get(group), place=place)
+            limit = Reached(kind=group[0], name=group[1], used=standing.started[group], most=rule.per_minute)
+            return Why(reason="rate", text=text, since=job.gate_since, limit=limit, until=standing.frees_at.get(group))
     key: Group = ("key", job.concurrency_key)
     if job.concurrency_key and standing.running[key] >= job.concurrency_limit:
-        text = f"{_called(key)}: {standing.running[key]} of {job.concurrency_limit} allowed are running; {line}."
-        return Why(reason="limit", text=text, since=job.gate_since, blockers=standing.holders(key), place=place)
-    text = _shortage(job, len(standing.held), standing.used, standing.limits)
-    if text:
-        blockers = [held for held, _, _ in standing.held[:MOST]]
-        return Why(reason="capacity", text=f"{text}; {line}.", since=job.gate_since, blockers=blockers, place=place)
-    text = "It is being started." if place == 1 else f"It is {line.removeprefix('it is ')} and is started in its turn."
-    return Why(reason="queued", text=text, since=job.gate_since, place=place)
+        return _full(job, key, job.concurrency_limit, standing, line)
+    return None
+
+
+def _full(job: Job, group: Group, most: int, standing: _Standing, line: str) -> Why:
+    used = standing.running[group]
+    text = f"{_called(group)}: {used} of {most} allowed are running; {line}."
+    limit = Reached(kind=group[0], name=group[1], used=used, most=most)
+    return Why(reason="limit", text=text, since=job.gate_since, blockers=standing.members(group), limit=limit)
 
 
 def _called(group: Group) -> str:
@@ -238,26 +288,35 @@ def _called(group: Group) -> str:
     return "All jobs" if group == EVERYTHING else f"{'Concurrency key' if kind == 'key' else kind.capitalize()} {name}"
 
 
-def _paused(group: Group, rule: GroupRule, place: int | None) -> Why:
+def _paused(group: Group, rule: GroupRule) -> Why:
     text = f"{_called(group)} {'are' if group == EVERYTHING else 'is'} paused by {rule.paused_by}"
     text += f": {rule.pause_reason}" if rule.pause_reason else ""
     assert rule.paused_at is not None  # noqa: S101  (only paused ones are read)
-    return Why(reason="paused", text=f"{text}.", since=rule.paused_at, place=place)
+    return Why(reason="paused", text=f"{text}.", since=rule.paused_at)
 
 
-def _shortage(job: Job, taken: int, used: Resources, limits: Limits) -> str:
-    """Which limit is reached, with its numbers; "" when the job would fit now."""
-    if taken >= limits.max_concurrent:
-        return f"{taken} of {limits.max_concurrent} slots are taken"
-    room = limits.resources.less(used)
-    short = [
-        f"it needs {needs:g} {name}, and {max(0, free):g} of {most:g} are free"
-        for name, needs, free, most in (
-            ("MB of memory", job.memory_mb, room.memory_mb, limits.resources.memory_mb),
-            ("of cpu weight", job.cpu_weight, room.cpu_weight, limits.resources.cpu_weight),
-            ("MB of disk", job.disk_mb, room.disk_mb, limits.resources.disk_mb),
-        )
-        if needs > free
-    ]
-    text = " and ".join(short)
-    return text[:1].upper() + text[1:]
+def _by_capacity(job: Job, standing: _Standing, line: str) -> Why | None:
+    """The slots or the resources that others hold; None when the job would fit now."""
+    taken, most = len(standing.held), standing.limits.max_concurrent
+    if taken >= most:
+        limit = Reached(kind="slots", used=taken, most=most)
+        text, blockers = f"{taken} of {most} slots are taken", standing.holders(lambda _attempt: True)
+    else:
+        used, all_of = standing.used, standing.limits.resources
+        short = [
+            (column, kind, f"it needs {needs:g} {name}, and {max(0, there - held):g} of {there:g} are free", held, there)
+            for column, kind, name, needs, held, there in (
+                ("memory_mb", "memory", "MB of memory", job.memory_mb, used.memory_mb, all_of.memory_mb),
+                ("cpu_weight", "cpu", "of cpu weight", job.cpu_weight, used.cpu_weight, all_of.cpu_weight),
+                ("disk_mb", "disk", "MB of disk", job.disk_mb, used.disk_mb, all_of.disk_mb),
+            )
+            if needs > there - held
+        ]
+        if not short:
+            return None
+        limit = Reached(kind=short[0][1], used=short[0][3], most=short[0][4])
+        columns = [column for column, *_ in short]
+        blockers = standing.holders(lambda attempt: any(getattr(attempt, column) for column in columns))
+        text = " and ".join(said for _, _, said, _, _ in short)
+    text = text[:1].upper() + text[1:]
+    return Why(reason="capacity", text=f"{text}; {line}.", since=job.gate_since, blockers=blockers, limit=limit)

@@ -139,3 +139,11 @@ def failed(job: Job | None = None, *, again: Again | None = None) -> Job:
     done = lifecycle.fail(running(job), BROKEN, again or GiveUp(reason="no use"), Usage(), actor="tests")
     assert done is not None
     return done
+
+
+def settle() -> int:
+    """Tell the dependents of all that has ended; how many calls it took."""
+    calls = 1
+    while lifecycle.settle():
+        calls += 1
+    return calls

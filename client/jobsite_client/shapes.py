@@ -187,13 +187,31 @@ class Kin(Shape):
     dependents: list[JobSummary]
 
 
+class Blocker(Shape):
+    """A job in the way of another."""
+
+    job_id: str
+    tool_name: str
+    status: str
+
+
+class LimitReached(Shape):
+    """The limit that a job waits at; `kind` is slots, memory, cpu, disk, or the kind of a group of this `name`."""
+
+    kind: str
+    name: str | None = None
+    used: float
+    most: float
+
+
 class WhyWaiting(Shape):
     """Why a pending job waits; `reason` is a stable word, `text` is for people."""
 
     reason: str
     text: str
     since: int
-    blockers: list[str] = []
+    blockers: list[Blocker] = []
+    limit: LimitReached | None = None
     until: int | None = None
     place: int | None = None
 

@@ -36,7 +36,7 @@ def _context(request: HttpRequest, job: Job) -> dict[str, Any]:
     return {
         "job": job,
         "may": _may(request, job),
-        "why": queries.why_pending(job),
+        "why": (why := queries.why_pending(job)) and why.as_seen(seen),
         "questions": [(asked, SchemaForm(asked.schema, prefix=str(asked.pk))) for asked in queries.open_questions(job)],
         "events": events,
         "pieces": drawing.state_path(path, now),

@@ -7,16 +7,18 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from jobs import audit, lifecycle, sealing, tools
 from jobs.admin.base import MAX_AT_ONCE, MAX_MESSAGES, Base, OfJob, ReadOnly, badge, link_to_job, pretty
 from jobs.errors import Refused
 from jobs.models import Attempt, Dependency, Event, Job, JobMetrics, TaskJob
+from jobs.why import Why, why_all, why_pending
 
 
 class ToolFilter(admin.SimpleListFilter):
@@ -34,14 +36,14 @@ class ToolFilter(admin.SimpleListFilter):
 
 @admin.register(Job, TaskJob)
 class JobAdmin(ReadOnly):
-    list_display = ("id", "tool", "state", "done", "priority", "operation", "reason_shown", "created_at", "finished_at")
+    list_display = ("id", "tool", "state", "done", "priority", "operation", "waits", "reason_shown", "created_at", "finished_at")
     list_filter = ("status", "priority", "operation", ToolFilter)
     search_fields = ("id__startswith",)
     search_help_text = "The beginning of an id"
     ordering = ("-created_at", "-id")
     actions = ("cancel_jobs", "retry_jobs", "delete_jobs")
     fieldsets = (
-        (None, {"fields": ("id", "kind", "tool", "state", "reason", "done", "message", "stage", "history")}),
+        (None, {"fields": ("id", "kind", "tool", "state", "reason", "done", "message", "stage", "why_shown", "history")}),
         (
             "Request",
             {"fields": ("params_shown", "priority", "operation", "batch", "project", "task_id", "submitted_by")},
@@ -68,6 +70,14 @@ class JobAdmin(ReadOnly):
         # The list shows none of the columns that may hold megabytes.
         return found.defer("params", "result", "diagnostics", "metadata") if in_list else found
 
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """The jobs of the page that wait are asked why all at once."""
+        page = super().get_changelist_instance(request)
+        whys = why_all(list(page.result_list))
+        for job in page.result_list:
+            job.why = whys.get(job.pk)
+        return page
+
     def has_control_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("jobs.control_job")
 
@@ -82,6 +92,21 @@ class JobAdmin(ReadOnly):
     @admin.display(description="progress")
     def done(self, job: Job) -> str:
         return f"{job.progress:.0f} %"
+
+    @admin.display(description="waits for")
+    def waits(self, job: Job) -> str:
+        found: Why | None = getattr(job, "why", None)
+        return found.reason if found else ""
+
+    @admin.display(description="why it waits")
+    def why_shown(self, job: Job) -> SafeString:
+        found = why_pending(job)
+        if found is None:
+            return format_html("{}", "It does not wait.")
+        until = f" Not before {found.until:%Y-%m-%d %H:%M:%S} UTC." if found.until else ""
+        blockers = format_html_join("", "<li>{} {}, {}</li>", ((link_to_job(b.id), b.tool, b.status) for b in found.blockers[:20]))
+        said = f"{found.text} Since {found.since:%Y-%m-%d %H:%M:%S} UTC.{until}"
+        return format_html("{}<ul>{}</ul>", said, blockers) if blockers else format_html("{}", said)
 
     @admin.display(description="reason")
     def reason_shown(self, job: Job) -> str:

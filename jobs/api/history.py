@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ninja import Router
 
-from jobs import queries, schemas, sight, statistics
+from jobs import queries, schemas, sight, statistics, waiting
 from jobs.api.auth import READ, ApiRequest
 from jobs.api.requests import JobId
 from jobs.api.wire import WIRE
-from jobs.models import Job
-from jobs.schemas import JobAttempt, JobEvent, JobSummary, Metrics, Shape, WhyWaiting
-from jobs.sight import Sight
-from jobs.why import Why
+from jobs.schemas import JobAttempt, JobEvent, JobSummary, Metrics, Shape
+from jobs.waiting import WhyWaiting
 
 router = Router(tags=["history"])
 
@@ -49,13 +45,7 @@ class Kin(Shape):
 def why(request: ApiRequest, job_id: JobId) -> Waiting:
     """Why the job waits; `why` is left out when it does not."""
     found = queries.why_pending(sight.find(job_id, request.caller.sight))
-    return Waiting(job_id=job_id, why=schemas.why(_without_hidden(found, request.caller.sight)) if found else None)
-
-
-def _without_hidden(found: Why, seen: Sight) -> Why:
-    if seen.is_whole or not found.blockers:
-        return found
-    return replace(found, blockers=list(seen.of(Job.objects.filter(pk__in=found.blockers)).values_list("pk", flat=True)))
+    return Waiting(job_id=job_id, why=waiting.shape_of(found.as_seen(request.caller.sight)) if found else None)
 
 
 @router.get("/{job_id}/events", response=JobEvents, auth=READ, operation_id="listEvents", **WIRE)

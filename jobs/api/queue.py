@@ -27,7 +27,7 @@ class NewRetryPolicy(Strict):
     max_retries: int | None = None
     backoff_multiplier: float | None = None
     initial_delay_ms: int | None = None
-    operation_retries: dict[str, dict[str, float]] | None = None
+    operation_retries: dict[str, dict[str, int | float]] | None = None
 
 
 class NewTimeoutPolicy(Strict):

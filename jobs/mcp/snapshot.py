@@ -5,10 +5,11 @@ from __future__ import annotations
 from mcp_types import CallToolResult, TextContent
 from pydantic import TypeAdapter
 
-from jobs import looks, queries, schemas
+from jobs import looks, queries, schemas, waiting
 from jobs.payloads import Json
-from jobs.schemas import JobStatusMessage, OpenQuestion, Result, WhyWaiting
+from jobs.schemas import JobStatusMessage, OpenQuestion, Result
 from jobs.sight import Sight, find
+from jobs.waiting import WhyWaiting
 
 _CONTENT = TypeAdapter(CallToolResult)
 
@@ -34,7 +35,7 @@ def of(job_id: str, sight: Sight, *, why: bool = False) -> JobSnapshot:
         **schemas.status_message(job, seen.wait_ms).model_dump(),
         result=schemas.result_of(job) if job.is_final else None,
         questions=[schemas.open_question(row) for row in queries.open_questions(job)] or None,
-        why=schemas.why(found) if found else None,
+        why=waiting.shape_of(found.as_seen(sight)) if found else None,
     )
 
 

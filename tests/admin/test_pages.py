@@ -152,11 +152,12 @@ def test_a_list_costs_the_same_queries_for_few_rows_and_for_many(boss: Client, m
         return len(queries)
 
     one_of_everything()
+    submitted(depends_on=(failed().id,))
     few = cost()
     for _ in range(10):
-        one = failed()
-        submitted(depends_on=(one.id,))
-    assert cost() == few <= 5
+        submitted(depends_on=(failed().id,))
+    # The list of jobs asks for all that wait at once why they do.
+    assert cost() == few <= (16 if issubclass(model, Job) else 5)
 
 
 def test_a_list_of_many_jobs_counts_only_so_many(boss: Client) -> None:

@@ -29,6 +29,8 @@ PAIRS = {
     shapes.JobEvent: "JobEvent",
     shapes.JobAttempt: "JobAttempt",
     shapes.WhyWaiting: "WhyWaiting",
+    shapes.Blocker: "Blocker",
+    shapes.LimitReached: "LimitReached",
     shapes.QueueStatus: "QueueStatus",
     shapes.ResourceUse: "ResourceUse",
     shapes.OperationStatistics: "OperationStatistics",

@@ -182,5 +182,5 @@ def why(found: WhyWaiting | None) -> Text:
         lines.append(f"Place in line: {found.place}")
     if found.until is not None:
         lines.append(f"Not before {at(found.until)}")
-    lines += [f"- {blocker}" for blocker in found.blockers if blocker not in found.text]
+    lines += [f"- {blocker.job_id} ({blocker.tool_name}, {blocker.status})" for blocker in found.blockers]
     return Text(plain("\n".join(lines)))
