@@ -12,6 +12,7 @@ from jobsite.embedded import Embedded, endpoints
 
 NAMES = {
     "admission": "a round of the dispatcher with 100,000 and 1,000,000 jobs pending",
+    "idle": "CPU of the dispatcher, and of all processes, when there is nothing to do",
     "throughput": "no-op jobs a second, beside Celery, Celery with results, procrastinate and django-tasks-db",
     "celery_faults": "what is lost when workers and Redis are killed, beside plain Celery with its safe switches",
     "submit": "jobs handed in over HTTP, beside Flower; a bulk of a thousand",

@@ -12,10 +12,11 @@ def measure(*, short: bool) -> Report:
     report = Report(name="admission")
     for name, (pending, number) in sizes.items():
         seen = measured("admission_rounds", pending, number)
-        for how in ("mixed", "worst"):
+        for how in ("mixed", "worst", "reranked"):
             report.figures |= {f"{how}_{name}_{figure}": value for figure, value in seen[how].items()}
         report.goals.append(Goal(figure=f"mixed_{name}_p99_ms", at_most=200 if name == "1m" else 100))
         report.figures[f"critical_is_next_{name}"] = int(seen["critical"])
         report.goals.append(Goal(figure=f"critical_is_next_{name}", at_least=1))
+    report.notes.append("reranked: the weights of priorities change; meanwhile rounds go on")
     report.notes.append("mixed: the paused fifth lies among the others; worst: it is first in line")
     return report

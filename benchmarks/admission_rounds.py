@@ -68,6 +68,19 @@ def critical_is_next(pending: int) -> bool:
     return admission.next_jobs(configuration.limits_at(now.config), now).ids[0] == job.id
 
 
+def reranked() -> dict[str, float]:
+    """Other weights while all of these wait: seconds until every rank is by them, and the longest of the rounds meanwhile."""
+    row = configuration.row()
+    steering.configure({"priority_weights": row.priority_weights | {"low": 3.5}}, version=row.version, by="bench")
+    began, seen = time.perf_counter(), [0.0]
+    while configuration.row().ranked_to is not None:
+        start = time.perf_counter()
+        dispatcher.one_round()
+        seen.append((time.perf_counter() - start) * 1000)
+        lifecycle.withdraw(by="bench", reason="the next round shall have room")
+    return {"seconds": time.perf_counter() - began, "longest_round_ms": max(seen)}
+
+
 if __name__ == "__main__":
     wanted, times = map(int, sys.argv[1:])
     configuration.row()
@@ -75,4 +88,5 @@ if __name__ == "__main__":
     steering.pause(GroupKind.TOOL, "bench.blocked", by="bench")
     mixed = rounds(wanted, times, front=False)
     worst = rounds(wanted, times, front=True)
-    print(json.dumps({"mixed": mixed, "worst": worst, "critical": critical_is_next(wanted)}))
+    critical = critical_is_next(wanted)
+    print(json.dumps({"mixed": mixed, "worst": worst, "critical": critical, "reranked": reranked()}))

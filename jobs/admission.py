@@ -36,12 +36,14 @@ class Outlook:
     config: str  # the version of the configuration's row; "" before the first start has made it
 
 
+# Ready is asked for by the first in line, as EXISTS may look for one by reading the table.
 _OUTLOOK = """
 SELECT EXISTS (SELECT 1 FROM jobs_job WHERE unsettled),
     EXISTS (SELECT 1 FROM jobs_job WHERE status = 'pending' AND gate = 'time' AND run_at <= now()),
     EXISTS (SELECT 1 FROM jobs_job WHERE status = 'pending' AND expires_at <= now()),
-    EXISTS (SELECT 1 FROM jobs_job
-        WHERE status = 'pending' AND gate = 'open' AND current_attempt_id IS NULL AND kind = 'task'),
+    (SELECT id FROM jobs_job
+        WHERE status = 'pending' AND gate = 'open' AND current_attempt_id IS NULL AND kind = 'task'
+        ORDER BY rank, id LIMIT 1) IS NOT NULL,
     COALESCE((SELECT xmin::text || ctid::text FROM jobs_queueconfig), ''), EXISTS (SELECT 1 FROM jobs_externaltool),
     count(*), count(*) FILTER (WHERE state = 'admitted'), COALESCE(bool_or(concurrency_key <> ''), FALSE),
     COALESCE(sum(memory_mb), 0)::bigint, COALESCE(sum(cpu_weight), 0), COALESCE(sum(disk_mb), 0)::bigint

@@ -182,6 +182,7 @@ def _limits_of(config: QueueConfig) -> Limits:
     return Limits(
         max_concurrent=config.max_concurrent_jobs,
         weights=config.priority_weights,
+        reranking=config.ranked_to is not None,
         retry=Retry(
             max=config.max_retries,
             first=config.initial_delay_ms / 1000,

@@ -54,11 +54,12 @@ class Round:
     rung: int
     waiting: int  # admitted, and not started when the round was over
     more: bool = False  # it stopped looking before everything was seen
+    reranked: int = 0
 
     @property
     def busy(self) -> bool:
         """Is there likely more to do at once?"""
-        return bool(self.settled or self.due or self.expired or self.more)
+        return bool(self.settled or self.due or self.expired or self.reranked or self.more)
 
 
 def one_round() -> Round:
@@ -67,6 +68,9 @@ def one_round() -> Round:
     if not now.config:
         configuration.row()
         now = admission.outlook()
+    reranked = 0
+    if configuration.limits_at(now.config).reranking:
+        reranked, now = lifecycle.rerank(), admission.outlook()
     # What is of no use any more goes first: it shall not be admitted, and what waits for it shall be told in this round.
     expired = lifecycle.expire() if now.late else 0
     settled = _settle() if now.unsettled or expired else 0
@@ -81,7 +85,16 @@ def one_round() -> Round:
         failpoint("admit.after")
     rung = doorbell.ring((job.current_attempt_id or 0, job.queue, job.timeout_ms) for job in admitted)
     waiting = now.waiting + len(admitted)
-    return Round(settled=settled, due=due, expired=expired, admitted=len(admitted), rung=rung, waiting=waiting, more=more)
+    return Round(
+        settled=settled,
+        due=due,
+        expired=expired,
+        admitted=len(admitted),
+        rung=rung,
+        waiting=waiting,
+        more=more,
+        reranked=reranked,
+    )
 
 
 def _settle() -> int:

@@ -87,10 +87,18 @@ class Limits:
     operation_retries: Mapping[str, RetryWish] = field(default_factory=dict)
     resources: Resources = field(default_factory=lambda: Resources(memory_mb=2048, cpu_weight=8, disk_mb=1024))
     rules: Mapping[Group, Rule] = field(default_factory=dict)
+    reranking: bool = False  # the weights have changed, and some ranks are still by those before
 
-    def head_start_us(self, priority: str) -> int:
-        """How much earlier than it was submitted a job of this priority counts; microseconds."""
-        return round(self.weights[priority] * HEAD_START_PER_WEIGHT * 1_000_000)
+    def head_start_us(self, priority: str, urgency: int | None = None) -> int:
+        """How much earlier than it was submitted a job of this priority counts; microseconds.
+
+        An `urgency`, if it has one, takes the place of the priority: from -100 (low) over 0 (medium) to 100 (critical), so that
+        a greater number always goes first.
+        """
+        if urgency is None:
+            return round(self.weights[priority] * HEAD_START_PER_WEIGHT * 1_000_000)
+        low, middle, high = (self.head_start_us(name) for name in (Priority.LOW, Priority.MEDIUM, Priority.CRITICAL))
+        return round(middle + (middle - low if urgency < 0 else high - middle) * urgency / 100)
 
     def timeout_ms(self, operation: str | None) -> int:
         return self.operation_timeouts_ms.get(operation or "", self.default_timeout_ms)

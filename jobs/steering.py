@@ -6,6 +6,7 @@ shares, and attempts that were admitted but not begun are withdrawn. The next ro
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import transaction
@@ -79,6 +80,8 @@ def configure(changes: dict[str, Json], *, version: int, by: str) -> QueueConfig
             return row
         for name, value in different.items():
             setattr(row, name, value)
+        if "priority_weights" in different:
+            row.ranked_to = datetime.min.replace(tzinfo=UTC)  # the dispatcher ranks all anew, the oldest first
         row.version += 1
         row.save()
         was = {name: before[name] for name in different}

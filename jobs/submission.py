@@ -63,7 +63,7 @@ class Submission:
     standard: bool = False
     dependency_policy: str | None = None
     queue: str | None = None
-    head_start_us: int | None = None  # in the place of the one of its priority
+    urgency: int | None = None  # -100..100, in the place of the priority for the place in line
     internal: bool = False  # may be of a tool that is not offered
     answers: Mapping[str, Json] = field(default_factory=dict)  # to what the tool would ask: key -> Reply, checked
 
@@ -92,6 +92,7 @@ def prepare(wanted: Submission, limits: Limits) -> Job:
         params=sealing.seal(wanted.params, secret_names(tool.params)),
         operation=operation,
         priority=_choice(Priority, wanted.priority, "priority") or tool.priority,
+        urgency=wanted.urgency,
         queue=STANDARD if wanted.standard else wanted.queue or tool.queue,
         memory_mb=needs.memory_mb,
         cpu_weight=needs.cpu_weight,
@@ -213,6 +214,7 @@ def _check_numbers(wanted: Submission, needs: Resources) -> None:
         "retryPolicy/initialDelayMs": _in_ms(wanted.retry.first),
         "retryPolicy/maxDelayMs": _in_ms(wanted.retry.cap),
         "estimatedDuration": wanted.estimated_ms,
+        "urgency": wanted.urgency,
         "resourceRequirements/memoryMB": needs.memory_mb,
         "resourceRequirements/cpuWeight": needs.cpu_weight,
         "resourceRequirements/diskSpaceMB": needs.disk_mb,
@@ -231,6 +233,7 @@ _BOUNDS = {
     "retryPolicy/initialDelayMs": (0, 30 * _DAY_MS),
     "retryPolicy/maxDelayMs": (0, 30 * _DAY_MS),
     "estimatedDuration": (0, 365 * _DAY_MS),
+    "urgency": (-100, 100),
     "resourceRequirements/memoryMB": (0, 2**31 - 1),
     "resourceRequirements/cpuWeight": (0, 1e6),
     "resourceRequirements/diskSpaceMB": (0, 2**31 - 1),

@@ -113,7 +113,7 @@ def get_queue_config(request: ApiRequest) -> JobQueueConfig:
 
 @router.patch("/config", response=JobQueueConfig, auth=ADMIN, operation_id="changeQueueConfig", **WIRE)
 def change_queue_config(request: ApiRequest, wanted: NewConfig) -> JobQueueConfig:
-    """Change the configuration; it holds when this answers. Priority weights hold for jobs handed in from then on."""
+    """Change the configuration; it holds when this answers. Other weights rank anew what waits, within seconds."""
     try:
         row = steering.configure(wanted.changes(), version=wanted.version, by=request.caller.name)
     except InvalidRequest as refusal:

@@ -9,7 +9,7 @@ from typing import Any
 from django.utils.module_loading import import_string
 from pydantic import BaseModel, ConfigDict
 
-from jobs import configuration, lifecycle
+from jobs import lifecycle
 from jobs.django_tasks.backend import PREFIX, TaskContext, tool_name
 from jobs.django_tasks.framework import (
     Task,
@@ -23,7 +23,6 @@ from jobs.django_tasks.framework import (
 )
 from jobs.errors import NotFound, Permanent
 from jobs.lifecycle import Submission
-from jobs.limits import Limits
 from jobs.models import Attempt, Job
 from jobs.payloads import Json
 from jobs.queries import attempts_of
@@ -70,7 +69,7 @@ def enqueue(task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
         tool=tool_name(task),
         params=call.model_dump(),
         priority=_class_of(task.priority),
-        head_start_us=head_start_us(task.priority, configuration.limits()),
+        urgency=task.priority,
         queue=task.queue_name,
         run_at=task.run_after,
         internal=True,
@@ -80,12 +79,6 @@ def enqueue(task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 
 def _class_of(priority: int) -> Priority:
     return next(name for most, name in _CLASSES if priority <= most)
-
-
-def head_start_us(priority: int, limits: Limits) -> int:
-    """Between the head starts of low (-100), medium (0) and critical (100), so that a greater number always goes first."""
-    low, middle, high = (limits.head_start_us(name) for name in (Priority.LOW, Priority.MEDIUM, Priority.CRITICAL))
-    return round(middle + (middle - low if priority < 0 else high - middle) * priority / 100)
 
 
 def run(params: BaseModel, job: JobContext) -> dict[str, Json]:

@@ -10,7 +10,8 @@ claiming    claim begin held                  the same for runs outside
 ending      finish fail stop interrupt lose (which may quarantine)
 cancelling  cancel cancel_family
 ends        how one or many ends are written, with the starts that follow
-holding     withdraw pause resume release reprioritise      keep waiting jobs back, move them in line
+holding     withdraw pause resume release     keep waiting jobs back
+ranking     reprioritise rerank               move them in line
 asking      answer                            what only the caller can tell
 depending   depend                            change what a job waits for
 changing    change                            what it needs, how long, how often and when it may run
@@ -40,7 +41,8 @@ from jobs.lifecycle.ending import (
     stopped,
 )
 from jobs.lifecycle.ends import End, Usage, write
-from jobs.lifecycle.holding import lock_configuration, pause, release, reprioritise, resume, withdraw, withdraw_unclaimed
+from jobs.lifecycle.holding import lock_configuration, pause, release, resume, withdraw, withdraw_unclaimed
+from jobs.lifecycle.ranking import reprioritise, rerank
 from jobs.lifecycle.removing import lock_removable, remove
 from jobs.lifecycle.settling import expire, open_due, settle
 from jobs.lifecycle.submitting import retry, submit, submit_many, submit_once
@@ -84,6 +86,7 @@ __all__ = [
     "release",
     "remove",
     "reprioritise",
+    "rerank",
     "resume",
     "retry",
     "running_of_child",

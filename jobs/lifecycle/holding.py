@@ -1,15 +1,15 @@
-"""Verbs that hold pending jobs back and let them in again: withdraw, pause, resume, release; and reprioritise."""
+"""Verbs that hold pending jobs back and let them in again: withdraw, pause, resume, release."""
 
 from __future__ import annotations
 
 from django.db import connection, transaction
 
-from jobs import configuration, events
+from jobs import events
 from jobs.errors import IllegalMove, NotFound
 from jobs.lifecycle.rows import RETURNED, UNPAUSED_GATE, jobs_from
 from jobs.models import Job
 from jobs.payloads import clean_text
-from jobs.states import Gate, Priority
+from jobs.states import Gate
 from jobs.tools import EXTERNAL
 
 # An admitted attempt that nobody has begun gives its slot back. Locks are waited for: when this returns, each of these
@@ -119,29 +119,6 @@ def _reopen(job_id: str, gate: Gate, verb: str, by: str) -> Job:
         moved = jobs_from(_REOPEN, {"job": job_id, "by": by, "gate": gate.value, "verb": verb})
         events.announce(map(events.delta_of, moved), poke=bool(moved))
     return moved[0] if moved else as_it_is(job_id, f"{verb}d", needs=gate)
-
-
-_REPRIORITISE = f"""
-WITH moved AS (
-    UPDATE jobs_job j SET priority = %(priority)s, version = version + 1, updated_at = now(),
-        rank = (EXTRACT(EPOCH FROM created_at) * 1000000)::bigint - %(head_start)s
-    WHERE id = %(job)s AND status = 'pending' AND priority <> %(priority)s
-    RETURNING {RETURNED}
-), noted AS (
-    INSERT INTO jobs_event (job_id, verb, before, after, reason, actor, at)
-    SELECT id, 'reprioritise', 'pending', 'pending', 'now ' || priority, %(by)s, now() FROM moved
-)
-SELECT * FROM moved
-"""
-
-
-def reprioritise(job_id: str, priority: Priority, *, by: str) -> Job:
-    """Give a pending job another priority, and with it another place in line. Raises `NotFound` or `IllegalMove`."""
-    head_start = configuration.limits().head_start_us(priority)
-    with transaction.atomic():
-        moved = jobs_from(_REPRIORITISE, {"job": job_id, "priority": priority.value, "head_start": head_start, "by": by})
-        events.announce(map(events.delta_of, moved), poke=bool(moved))
-    return moved[0] if moved else as_it_is(job_id, "given another priority")
 
 
 def as_it_is(job_id: str, what: str, *, needs: Gate | None = None, unless: Gate | None = None) -> Job:

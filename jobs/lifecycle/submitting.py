@@ -12,6 +12,7 @@ from jobs import configuration, dependencies, events, idempotency
 from jobs.errors import AlreadyActive, Conflict, DuplicateId, IllegalMove, InvalidRequest, NotFound, Problem, Refused
 from jobs.failpoints import failpoint
 from jobs.lifecycle.depending import lock_jobs, mark_parents
+from jobs.lifecycle.ranking import RANK, head_starts
 from jobs.lifecycle.rows import OPEN_QUESTION, RETURNED, jobs_from
 from jobs.limits import Limits
 from jobs.models import AskedQuestion, Job
@@ -70,8 +71,8 @@ def submit_many(submissions: Sequence[Submission], *, by: str) -> list[Job]:
             if parents:
                 mark_parents(parents)
             now = _database_now()
-            for place, (job, asked) in enumerate(zip(jobs, submissions, strict=True)):
-                ahead = limits.head_start_us(job.priority) if asked.head_start_us is None else asked.head_start_us
+            for place, job in enumerate(jobs):
+                ahead = limits.head_start_us(job.priority, job.urgency)
                 _complete(job, now + timedelta(microseconds=place), ahead, by)
                 _refuse_expired(job, place)
                 _set_gate(job, [parents.get(p) for p in wanted[job.id]])
@@ -197,8 +198,8 @@ def _keep_answers(jobs: Sequence[Job], submissions: Sequence[Submission], by: st
     )
 
 
-# A failed or cancelled job goes back to pending by its old rank. Its gate is computed from the rows: a parent that is not
-# completed closes it, and one that ended badly is settled once more, so that the job does not wait for ever.
+# A failed or cancelled job goes back to pending at its old place, by the weights that hold now. Its gate is computed from the
+# rows: a parent that is not completed closes it, and one that ended badly is settled once more, so that it does not wait for ever.
 _RETRY = f"""
 WITH was AS (
     SELECT id, status FROM jobs_job WHERE id = %(id)s AND status IN ('failed', 'cancelled') FOR NO KEY UPDATE
@@ -208,7 +209,7 @@ WITH was AS (
         fingerprint = COALESCE(%(fingerprint)s, fingerprint), finished_at = NULL, current_attempt_id = NULL,
         cancel_requested_at = NULL, cancel_reason = '', retry_count = 0, loss_count = 0, version = version + 1, looks = 0,
         progress = 0, message = '', stage = '', sub_progress = NULL, progress_tick = 0, result = NULL, unsettled = FALSE,
-        run_at = NULL, expires_at = NULL, updated_at = now(), gate_since = now(),
+        run_at = NULL, expires_at = NULL, rank = {RANK}, updated_at = now(), gate_since = now(),
         gate = CASE WHEN EXISTS (SELECT 1 FROM jobs_dependency d WHERE d.job_id = j.id AND d.met_at IS NULL)
                THEN 'dependencies' WHEN EXISTS ({OPEN_QUESTION}) THEN 'input' ELSE 'open' END
     FROM was WHERE j.id = was.id
@@ -240,6 +241,7 @@ def retry(job_id: str, *, by: str, params: dict[str, Json] | None = None) -> Job
     Raises `NotFound` or `IllegalMove`, and for params that do not fit what `submit` raises.
     """
     values = {"id": job_id, "by": by, "reason": "tried again by hand", "params": None, "fingerprint": None}
+    values |= head_starts(configuration.limits())
     try:
         with transaction.atomic():
             if params is not None:

@@ -46,6 +46,9 @@ class Job(models.Model):
     operation = models.CharField(max_length=20, choices=Operation, blank=True, default="")
     priority = models.CharField(max_length=8, choices=Priority, default=Priority.MEDIUM)
     rank = models.BigIntegerField(help_text="Microseconds: submitted less the head start of the priority; least first.")
+    urgency = models.SmallIntegerField(
+        null=True, blank=True, help_text="In the place of the priority for the rank: -100 low, 0 medium, 100 critical."
+    )
     queue = models.CharField(max_length=50, default="default")
     memory_mb = models.IntegerField(default=0)
     cpu_weight = models.FloatField(default=0)
@@ -128,6 +131,9 @@ class Job(models.Model):
                 fields=["fingerprint"],
                 name="job_active_fingerprint_once",
                 condition=~Q(fingerprint="") & Q(status__in=[Status.PENDING, Status.RUNNING]),
+            ),
+            models.CheckConstraint(
+                name="job_urgency_in_range", condition=Q(urgency__isnull=True) | Q(urgency__gte=-100, urgency__lte=100)
             ),
             models.CheckConstraint(name="job_progress_in_percent", condition=Q(progress__gte=0, progress__lte=100)),
             models.CheckConstraint(

@@ -40,6 +40,12 @@ class QueueConfig(models.Model):
     max_memory_mb = models.IntegerField(default=2048)
     max_cpu_weight = models.FloatField(default=8)
     max_disk_mb = models.IntegerField(default=1024)
+    ranked_to = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Up to here ranks follow the weights; empty: all do.",
+    )
     version = models.IntegerField(default=1, help_text="Grows with every change; a stale editor is told.")
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -100,7 +100,7 @@ def test_tokens_are_revoked(boss: Client) -> None:
 
 def form(**changes: Any) -> dict[str, Any]:
     config = configuration.row()
-    names = [field.name for field in QueueConfig._meta.fields if field.name not in {"id", "updated_at"}]
+    names = [field.name for field in QueueConfig._meta.fields if field.name not in {"id", "updated_at", "ranked_to"}]
     values = {name: getattr(config, name) for name in names} | changes
     return {name: json.dumps(value) if isinstance(value, dict | list) else value for name, value in values.items()}
 

@@ -1,12 +1,8 @@
-"""Admission against a slow, obvious reference, over rows in the real database; and what each kind of limit means."""
+"""What each kind of limit and pause means for what may start. Order and limits together: test_reference.py."""
 
 import itertools
-from dataclasses import dataclass, field
 
 import pytest
-from django.db.models.functions import Now
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from jobs import admission, configuration, dispatcher, lifecycle, queries, steering
 from jobs.errors import IllegalMove, InvalidRequest
@@ -18,10 +14,6 @@ from tests import factories
 from tests.factories import LEASE, admit, admitted, completed, failed, running
 
 pytestmark = pytest.mark.django_db
-TOOLS = ("test.add", "test.walk")
-KEYS = ("", "a", "b")
-
-
 _numbers = itertools.count(1)
 
 
@@ -42,113 +34,6 @@ def allow(slots, **columns):
 
 def started():
     return list(Attempt.objects.order_by("id").values_list("job_id", flat=True))
-
-
-# --- the reference ---------------------------------------------------------------------------------------------------
-@dataclass
-class World:
-    """What a test makes up; the reference reads it, the product reads rows made of it."""
-
-    jobs: list[dict] = field(default_factory=list)
-    rules: dict = field(default_factory=dict)
-    slots: int = 1
-
-
-def reference(world):
-    """Walk over all jobs in order; take each that may start. No windows, no indexes, no exclusions."""
-    memory, slots, taken = 100, world.slots, []
-    by_rank = sorted(range(len(world.jobs)), key=lambda n: (PRIORITIES.index(world.jobs[n]["priority"]), n))
-    for n in by_rank:
-        job = world.jobs[n]
-        if slots <= 0:
-            break
-        if job["gate"] != "open":
-            continue
-        others = [world.jobs[i] for i in taken]
-        groups = [("all", ""), ("tool", job["tool"]), ("project", job["project"])] + [("key", job["key"])] * bool(job["key"])
-        if any(shut(world.rules.get(group), [o for o in others if in_group(o, group)]) for group in groups):
-            continue
-        if job["key"] and sum(o["key"] == job["key"] for o in others) >= job["key_limit"]:
-            continue
-        if job["memory"] <= max(0, memory):
-            taken.append(n)
-            slots, memory = slots - 1, memory - job["memory"]
-        elif job["patient"]:
-            slots, memory = slots - 1, memory - job["memory"]
-    return [f"j{n}" for n in taken]
-
-
-def in_group(job, group):
-    kind, name = group
-    return kind == "all" or job[kind] == name
-
-
-def shut(rule, members):
-    if rule is None:
-        return False
-    paused, most = rule
-    return paused or (most is not None and len(members) >= most)
-
-
-PRIORITIES = ["critical", "high", "medium", "low"]
-made_up_jobs = st.lists(
-    st.fixed_dictionaries({
-        "tool": st.sampled_from(TOOLS),
-        "project": st.sampled_from(["", "p"]),
-        "key": st.sampled_from(KEYS),
-        "key_limit": st.integers(1, 3),
-        "priority": st.sampled_from(PRIORITIES),
-        "memory": st.sampled_from([0, 0, 10, 40, 100]),
-        "patient": st.booleans(),
-        "gate": st.sampled_from(["open", "open", "open", "dependencies", "time", "paused"]),
-    }),
-    max_size=24,
-)  # fmt: skip
-made_up_rules = st.dictionaries(
-    st.sampled_from([("all", ""), ("tool", TOOLS[0]), ("tool", TOOLS[1]), ("project", "p"), ("key", "a")]),
-    st.tuples(st.booleans(), st.none() | st.integers(0, 3)),
-    max_size=3,
-)
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(jobs=made_up_jobs, rules=made_up_rules, slots=st.integers(0, 6), look=st.sampled_from([2, 5, 200]))
-def test_admission_is_what_a_slow_and_obvious_scheduler_would_do(monkeypatch, jobs, rules, slots, look):
-    # Small looks make one round need several, as a long backlog does.
-    monkeypatch.setattr(admission, "LOOK_SIZES", (look,))
-    monkeypatch.setattr(admission, "LOOKS", 100)
-    for model in (Job, GroupRule, Attempt):
-        model.objects.all().delete()
-    allow(slots, max_memory_mb=100)
-    world = World(jobs=jobs, rules=rules, slots=slots)
-    lifecycle.submit_many(
-        [
-            Submission(
-                tool=job["tool"],
-                id=f"j{n}",
-                project=job["project"],
-                concurrency_key=job["key"],
-                concurrency_limit=job["key_limit"],
-                priority=job["priority"],
-                resources=Resources(memory_mb=job["memory"]),
-            )
-            for n, job in enumerate(jobs)
-        ],
-        by="t",
-    )
-    for n, job in enumerate(jobs):
-        Job.objects.filter(pk=f"j{n}").update(
-            gate=job["gate"],
-            run_at=Now() if job["gate"] == "time" else None,
-            gate_since="2020-01-01T00:00Z" if job["patient"] else Now(),
-        )
-    for (kind, name), (paused, most) in rules.items():
-        steering.limit(kind, name, max_running=most, per_minute=None, by="t")
-        if paused:
-            steering.pause(kind, name, by="t")
-    now = admission.outlook()
-    chosen = admission.next_jobs(configuration.limits_at(now.config), now).ids
-    assert chosen == reference(world)
 
 
 # --- each limit ------------------------------------------------------------------------------------------------------
