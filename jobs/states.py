@@ -72,6 +72,7 @@ JOB_MOVES: dict[str, dict[Status | None, frozenset[Status]]] = {
     "depend": {Status.PENDING: frozenset({Status.PENDING})},
     "cancel_requested": {Status.RUNNING: frozenset({Status.RUNNING})},
     "cancel": {Status.PENDING: frozenset({Status.CANCELLED}), Status.RUNNING: frozenset({Status.CANCELLED})},
+    "mend": {Status.PENDING: frozenset({Status.PENDING}), Status.RUNNING: frozenset({Status.PENDING, Status.RUNNING})},
     "retry": {Status.FAILED: frozenset({Status.PENDING}), Status.CANCELLED: frozenset({Status.PENDING})},
 }
 
@@ -85,6 +86,7 @@ ATTEMPT_MOVES: dict[str, dict[AttemptState | None, frozenset[AttemptState]]] = {
     "interrupt": {AttemptState.RUNNING: frozenset({AttemptState.INTERRUPTED})},
     "ask": {AttemptState.RUNNING: frozenset({AttemptState.INTERRUPTED})},
     "withdraw": {AttemptState.ADMITTED: frozenset({AttemptState.CANCELLED})},
+    "mend": {AttemptState.ADMITTED: frozenset({AttemptState.CANCELLED}), AttemptState.RUNNING: frozenset({AttemptState.LOST})},
     "cancel": {
         AttemptState.ADMITTED: frozenset({AttemptState.CANCELLED}),
         AttemptState.RUNNING: frozenset({AttemptState.CANCELLED}),

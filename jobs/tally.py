@@ -66,3 +66,34 @@ def merge() -> None:
     """Add the differences up, so that reading them stays cheap."""
     with connection.cursor() as cursor:
         cursor.execute(_MERGE)
+
+
+_OFF = """
+WITH counted AS (
+    SELECT status, CASE status WHEN 'pending' THEN gate ELSE '' END AS gate, tool, operation, priority, project, count(*) AS n
+    FROM jobs_job GROUP BY 1, 2, 3, 4, 5, 6
+), kept AS (
+    SELECT status, gate, tool, operation, priority, project, sum(n) AS n FROM jobs_tally GROUP BY 1, 2, 3, 4, 5, 6
+), off AS (
+    SELECT status, gate, tool, operation, priority, project, COALESCE(kept.n, 0) AS told, COALESCE(counted.n, 0) AS n
+    FROM counted FULL JOIN kept USING (status, gate, tool, operation, priority, project)
+    WHERE COALESCE(kept.n, 0) <> COALESCE(counted.n, 0)
+)
+"""
+
+
+def off() -> list[tuple[str, str, int, int]]:
+    """Where the tally is not what a count of all jobs says: (status, tool, the tally, the count). Reads every job."""
+    with connection.cursor() as cursor:
+        cursor.execute(_OFF + "SELECT status, tool, told::bigint, n FROM off ORDER BY 1, 2 LIMIT 100")
+        return [(str(status), str(tool), int(told), int(n)) for status, tool, told, n in cursor.fetchall()]
+
+
+def correct() -> bool:
+    """Add the difference to what a count says; one statement, so changes that come meanwhile count as always."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _OFF + "INSERT INTO jobs_tally (status, gate, tool, operation, priority, project, kept, n)"
+            " SELECT status, gate, tool, operation, priority, project, FALSE, n - told FROM off"
+        )
+        return bool(cursor.rowcount)

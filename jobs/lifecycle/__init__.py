@@ -17,6 +17,7 @@ depending   depend                            change what a job waits for
 changing    change                            what it needs, how long, how often and when it may run
 settling    open_due expire settle                   what time and finished parents change
 deleting    delete                            take a job away
+mending     mend regate resettle recount put_in_line bury     the doctor's
 removing    lock_removable remove                    finished jobs, for good
 """
 
@@ -42,6 +43,7 @@ from jobs.lifecycle.ending import (
 )
 from jobs.lifecycle.ends import End, Usage, write
 from jobs.lifecycle.holding import lock_configuration, pause, release, resume, withdraw, withdraw_unclaimed
+from jobs.lifecycle.mending import ORPHANS, bury, mend, orphans, put_in_line, recount, regate, resettle
 from jobs.lifecycle.ranking import reprioritise, rerank
 from jobs.lifecycle.removing import lock_removable, remove
 from jobs.lifecycle.settling import expire, open_due, settle
@@ -49,6 +51,7 @@ from jobs.lifecycle.submitting import retry, submit, submit_many, submit_once
 from jobs.submission import Submission
 
 __all__ = [
+    "ORPHANS",
     "Beat",
     "Cancelled",
     "Child",
@@ -62,6 +65,7 @@ __all__ = [
     "asking",
     "beat",
     "begin",
+    "bury",
     "cancel",
     "cancel_family",
     "change",
@@ -79,14 +83,20 @@ __all__ = [
     "lock_configuration",
     "lock_removable",
     "lose",
+    "mend",
     "note_refused",
     "note_rung",
     "open_due",
+    "orphans",
     "pause",
+    "put_in_line",
+    "recount",
+    "regate",
     "release",
     "remove",
     "reprioritise",
     "rerank",
+    "resettle",
     "resume",
     "retry",
     "running_of_child",

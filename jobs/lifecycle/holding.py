@@ -78,8 +78,8 @@ _REOPEN = f"""
 WITH was AS (
     SELECT id FROM jobs_job WHERE id = %(job)s AND status = 'pending' AND gate = %(gate)s FOR NO KEY UPDATE
 ), moved AS (
-    UPDATE jobs_job j SET loss_count = 0, gate_since = now(), reason = '', version = version + 1, updated_at = now(),
-        gate = {UNPAUSED_GATE}
+    UPDATE jobs_job j SET loss_count = CASE gate WHEN 'quarantined' THEN 0 ELSE loss_count END, gate_since = now(), reason = '',
+        version = version + 1, updated_at = now(), gate = {UNPAUSED_GATE}
     FROM was WHERE j.id = was.id
     RETURNING {RETURNED}
 ), noted AS (

@@ -7,23 +7,16 @@ The numbers are those of the promise (docs/guarantees.md). 8 needs a client's ow
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobs.invariants import Life, Parent, broken_in
+from jobs.states import FINAL
 from tests.faults.history import Entry
 
 Row = dict[str, Any]
 Ask = Callable[[str], list[Row]]
-FINAL = {"completed", "failed", "cancelled"}
-ENDS = {
-    "finish": "succeeded",
-    "lose": "lost",
-    "quarantine": "quarantined",
-    "interrupt": "interrupted",
-    "withdraw": "cancelled",
-    "cancel": "cancelled",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,34 +94,13 @@ def _asked_for(seen: Facts) -> Iterator[str]:
 
 def _once(seen: Facts) -> Iterator[str]:
     """3: at most one accepted finish a job, by the then current attempt."""
+    yield from _of_each_job(seen, "once")
     ended = {entry["job"] for entry in seen.noted("ended")}
     for job in seen.jobs:
         finishes = [event for event in seen.events_of[job["id"]] if event["verb"] == "finish"]
-        if len(finishes) > 1:
-            yield f"{job['id']} was finished {len(finishes)} times"
         told = job["id"] in ended and job["result"] is not None and job["result"].isdigit()
         if finishes and told and finishes[-1]["attempt_id"] != int(job["result"]):
             yield f"{job['id']} was finished by {finishes[-1]['attempt_id']} with what attempt {job['result']} returned"
-
-
-def _fenced(seen: Facts) -> Iterator[str]:
-    """4: no row changes by a superseded attempt: each event names the attempt that was current then."""
-    for job, events in seen.events_of.items():
-        current: int | None = None
-        ended: set[int] = set()
-        for event in events:
-            verb, attempt = event["verb"], event["attempt_id"]
-            if verb == "admit":
-                if current is not None:
-                    yield f"{job} was given attempt {attempt} while {current} was its current one"
-                current = attempt
-            elif attempt is not None and attempt != current:
-                yield f"{job}: {verb} by attempt {attempt}, while {current} was current"
-            if attempt in ended:
-                yield f"{job}: {verb} by attempt {attempt}, which had ended"
-            if attempt is not None and verb not in {"admit", "start", "cancel_requested"}:
-                ended.add(attempt)
-                current = None
 
 
 def _limited(seen: Facts) -> Iterator[str]:
@@ -143,100 +115,33 @@ def _limited(seen: Facts) -> Iterator[str]:
             return
 
 
-def _in_order(seen: Facts) -> Iterator[str]:
-    """6: a dependent starts after all it needs completed."""
-    finished: dict[str, list[int]] = defaultdict(list)
+def _of_each_job(seen: Facts, *rules: str) -> Iterator[str]:
+    """What the product itself holds every job against (jobs.invariants)."""
+    first_end: dict[str, int] = {}
     for event in seen.events:
         if event["after"] in FINAL and event["before"] not in FINAL:
-            finished[event["job_id"]].append(event["id"])
-    needs = {job["id"]: job["dependency_policy"] for job in seen.jobs}
-    for dependency in seen.dependencies:
-        starts = [event["id"] for event in seen.events_of[dependency["job_id"]] if event["verb"] == "start"]
-        if not starts:
-            continue
-        ends = finished[dependency["parent_id"]]
-        if not ends or min(ends) > min(starts):
-            yield f"{dependency['job_id']} began before {dependency['parent_id']} had ended"
-        completed = any(event["after"] == "completed" for event in seen.events_of[dependency["parent_id"]])
-        if not completed and needs[dependency["job_id"]] != "run_anyway":
-            yield f"{dependency['job_id']} began although {dependency['parent_id']} never completed"
-
-
-def _cancelled(seen: Facts) -> Iterator[str]:
-    """7: an acknowledged cancel is never followed by a later completion, unless somebody asked for the job again."""
-    for job, events in seen.events_of.items():
-        wished = False
-        for event in events:
-            wished = (wished or event["verb"] in {"cancel", "cancel_requested"}) and event["verb"] != "retry"
-            if wished and event["after"] == "completed":
-                yield f"{job} completed after its cancel was acknowledged"
-
-
-def _counted(seen: Facts) -> Iterator[str]:
-    """9: attempts, retries and losses are counted right."""
+            first_end.setdefault(event["job_id"], event["id"])
+    completed = {event["job_id"] for event in seen.events if event["after"] == "completed"}
+    parents: dict[str, list[Parent]] = defaultdict(list)
+    for row in seen.dependencies:
+        parent = row["parent_id"]
+        parents[row["job_id"]].append(
+            Parent(id=parent, ended=first_end.get(parent), completed=parent in completed, met=row["met_at"] is not None)
+        )
     for job in seen.jobs:
-        retries = losses = 0
-        for event in seen.events_of[job["id"]]:
-            match event["verb"]:
-                case "retry":
-                    retries = losses = 0
-                case "release":
-                    losses = 0
-                case "fail" if event["attempt_id"] is not None:
-                    retries, losses = retries + (event["after"] == "pending"), 0
-                case "lose" | "quarantine":
-                    losses += 1
-                case "finish" | "interrupt" | "cancel" if event["attempt_id"] is not None and event["before"] == "running":
-                    losses = 0
-        attempts = seen.attempts_of[job["id"]]
-        if [attempt["number"] for attempt in attempts] != list(range(1, len(attempts) + 1)):
-            yield f"{job['id']}: its attempts are numbered {[attempt['number'] for attempt in attempts]}"
-        for name, counted in (("attempt_count", len(attempts)), ("retry_count", retries), ("loss_count", losses)):
-            if job[name] != counted:
-                yield f"{job['id']}: {name} is {job[name]}, its events say {counted}"
-        if retries > job["max_retries"]:
-            yield f"{job['id']}: {retries} retries were spent of {job['max_retries']}"
-
-
-def _replayed(seen: Facts) -> Iterator[str]:
-    """10: the event log replays to the current rows."""
-    for job in seen.jobs:
-        status = ""
-        for event in seen.events_of[job["id"]]:
-            if event["before"] != status:
-                yield f"{job['id']}: {event['verb']} came from {event['before'] or 'nothing'}, it was {status or 'nothing'}"
-            status = event["after"]
-        if status != job["status"]:
-            yield f"{job['id']} is {job['status']}, its events end at {status}"
-    last = {event["attempt_id"]: event for event in seen.events if event["verb"] != "cancel_requested"}
-    for attempt in seen.attempts:
-        said = last.get(attempt["id"])
-        if said is None:
-            yield f"attempt {attempt['id']} has no event"
-        elif attempt["state"] not in _states_after(said):
-            yield f"attempt {attempt['id']} is {attempt['state']}, its last event is {said['verb']}"
-
-
-def _states_after(event: Row) -> Iterable[str]:
-    match event["verb"]:
-        case "admit":
-            return {"admitted"}
-        case "start":
-            return {"running"}
-        case "fail":
-            return {"failed", "timed_out"}
-        case verb:
-            return {ENDS.get(verb, "")}
+        of = job["id"]
+        life = Life(job=job, attempts=seen.attempts_of[of], events=seen.events_of[of], parents=parents[of])
+        yield from (f"{of}: {finding.text}" for finding in broken_in(life, rules))
 
 
 CHECKS: dict[int, Callable[[Facts], Iterator[str]]] = {
     1: _kept,
     2: _asked_for,
     3: _once,
-    4: _fenced,
+    4: lambda seen: _of_each_job(seen, "fenced"),
     5: _limited,
-    6: _in_order,
-    7: _cancelled,
-    9: _counted,
-    10: _replayed,
+    6: lambda seen: _of_each_job(seen, "order"),
+    7: lambda seen: _of_each_job(seen, "cancelled"),
+    9: lambda seen: _of_each_job(seen, "counted", "numbered"),
+    10: lambda seen: _of_each_job(seen, "replayed", "attempt"),
 }
