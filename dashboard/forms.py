@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
-from jobs import tokens, tools
+from jobs import payloads, tokens, tools
+from jobs.errors import Refused
 from jobs.payloads import Json
 from jobs.states import Priority
 
@@ -33,9 +34,9 @@ class ParamsForm(forms.Form):
 
     def clean_params(self) -> dict[str, Any]:
         try:
-            params = json.loads(self.cleaned_data["params"])
-        except (ValueError, RecursionError) as error:
-            raise forms.ValidationError(_("This is not JSON: %(error)s"), params={"error": str(error)[:200]}) from None
+            params = payloads.read(self.cleaned_data["params"], what="this", max_bytes=settings.MAX_PAYLOAD)
+        except Refused as refusal:
+            raise forms.ValidationError(str(refusal)[:300]) from None
         if not isinstance(params, dict):
             raise forms.ValidationError(_('Params are a JSON object, for example {"package": "email"}'))
         return params

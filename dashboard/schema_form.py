@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
-from jobs import sealing
+from jobs import payloads, sealing
+from jobs.errors import Refused
 from jobs.payloads import Json
 
 Schema = Mapping[str, Any]
@@ -34,9 +36,9 @@ class JsonField(forms.CharField):
 
 def _parsed(text: str) -> Json:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise forms.ValidationError(_("This is not JSON: %(error)s"), params={"error": str(error)[:200]}) from None
+        return payloads.read(text, what="this", max_bytes=settings.MAX_PAYLOAD)
+    except Refused as refusal:
+        raise forms.ValidationError(str(refusal)[:300]) from None
 
 
 class SchemaForm(forms.Form):

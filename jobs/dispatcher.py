@@ -110,6 +110,7 @@ def _settle() -> int:
 def sweep() -> None:
     """What need not be done at every poke: rescue the lost, ring again where nobody answered."""
     rescue.rescue_lost()
+    rescue.replace_unanswered()
     external.sweep()
     doorbell.ring(doorbell.unanswered())
 

@@ -15,10 +15,13 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from django.db import connection, transaction
+from django.db.models.functions import Now
 
 from jobs import invariants, lifecycle, rescue, tally
 from jobs.invariants import Finding, Life, Parent, Row
 from jobs.lifecycle.rows import execute, fetch
+from jobs.models import Attempt
+from jobs.states import AttemptState
 
 CHUNK = 300
 
@@ -43,13 +46,18 @@ FROM jobs_dependency d LEFT JOIN jobs_job p ON p.id = d.parent_id CROSS JOIN LAT
         AS finished_now FROM jobs_event WHERE job_id = d.parent_id) ends) e
 WHERE d.job_id = ANY(%(ids)s)
 """
-# Room that was there when the newest was admitted is there still: the limits were not changed since.
+# Room that was there when the newest was admitted is there still, for the limits were not changed since. What needs nothing of a
+# kind is admitted also where too much of it is in use.
 _HELD = """
-SELECT count(*), COALESCE(sum(memory_mb), 0), COALESCE(sum(cpu_weight), 0), COALESCE(sum(disk_mb), 0),
-    min(max_concurrent_jobs), min(max_memory_mb), min(max_cpu_weight), min(max_disk_mb)
-FROM jobs_attempt a CROSS JOIN jobs_queueconfig c
-WHERE state IN ('admitted', 'running') AND queue <> 'standard'
-HAVING max(a.admitted_at) > max(c.updated_at)
+SELECT name, held, most FROM jobs_queueconfig c CROSS JOIN LATERAL (
+    SELECT count(*) AS jobs, sum(memory_mb) AS memory, sum(cpu_weight) AS cpu, sum(disk_mb) AS disk, max(admitted_at) AS last,
+        max(admitted_at) FILTER (WHERE memory_mb > 0) AS last_memory, max(admitted_at) FILTER (WHERE cpu_weight > 0) AS last_cpu,
+        max(admitted_at) FILTER (WHERE disk_mb > 0) AS last_disk
+    FROM jobs_attempt WHERE state IN ('admitted', 'running') AND queue <> 'standard') a
+CROSS JOIN LATERAL (VALUES ('jobs', jobs::float8, max_concurrent_jobs::float8, last),
+    ('memory MB', memory, max_memory_mb, last_memory), ('cpu weight', cpu, max_cpu_weight, last_cpu),
+    ('disk MB', disk, max_disk_mb, last_disk)) kinds(name, held, most, newest)
+WHERE held > most AND newest > c.updated_at
 """
 
 
@@ -75,9 +83,13 @@ def total() -> int:
 
 
 def _treated(found: Iterator[Finding], mending: bool, life: Life | None = None) -> Iterator[Finding]:  # noqa: FBT001
+    mended: dict[str, bool] = {}  # once for all that it mends
     for finding in list(found):
         if mending and finding.mend:
-            finding.mended = _mend(finding, life)
+            how = finding.mend + finding.target
+            if how not in mended:
+                mended[how] = _mend(finding, life)
+            finding.mended = mended[how]
         yield finding
 
 
@@ -87,7 +99,8 @@ def _mend(finding: Finding, life: Life | None) -> bool:
             counts = invariants.counts_of(life)
             return lifecycle.recount(life.job["id"], counts, version=life.job["version"])
         case "rescue":
-            return rescue.rescue_lost() > 0
+            rescue.rescue_lost()
+            return not Attempt.objects.filter(job=finding.target, state=AttemptState.RUNNING, lease_until__lt=Now()).exists()
         case "correct":
             return tally.correct()
         case _:
@@ -160,10 +173,8 @@ def _orphans() -> Iterator[Finding]:
 
 
 def _over_limits() -> Iterator[Finding]:
-    for row in fetch(_HELD, {}):
-        for name, held, limit in zip(("jobs", "memory MB", "cpu weight", "disk MB"), row[:4], row[4:], strict=True):
-            if held > limit:
-                yield Finding(rule="limits", subject="queue", text=f"{held:g} {name} are in use, {limit:g} may be")
+    for name, held, limit in fetch(_HELD, {}):
+        yield Finding(rule="limits", subject="queue", text=f"{held:g} {name} are in use, {limit:g} may be")
 
 
 def _tally() -> Iterator[Finding]:

@@ -50,6 +50,10 @@ class OverMemory(Stopped):
     """The job's processes hold more memory than it may."""
 
 
+class OverDisk(Stopped):
+    """The job's folder holds more than it may."""
+
+
 class Superseded(Stopped):
     """This attempt is no longer the current one: whatever it does from now on will be refused."""
 
@@ -94,6 +98,10 @@ class InvalidParams(Refused):
 
 class InvalidRequest(Refused):
     code, title = "invalid-request", "The request is not well formed"
+
+
+class MalformedJson(Refused):
+    code, title, http_status = "malformed-json", "This is not JSON", 400
 
 
 class UnknownDependency(Refused):

@@ -19,10 +19,10 @@ from django.conf import settings
 from django.utils import timezone
 from pydantic import BaseModel
 
-from jobs import doorbell, lifecycle, sealing, tools, workers
+from jobs import doorbell, fallbacks, lifecycle, sealing, tools, workers
 from jobs.bundle import MOST, Bundle, Habits
 from jobs.classification import classify, wanted_wait
-from jobs.errors import Cancelled, Category, Interrupted, OverMemory, Stopped, Superseded, TimedOut
+from jobs.errors import Cancelled, Category, Interrupted, OverDisk, OverMemory, Stopped, Superseded, TimedOut
 from jobs.failpoints import failpoint
 from jobs.failures import Failure, place_of
 from jobs.lifecycle import End, Next, Running, Usage
@@ -32,7 +32,7 @@ from jobs.pulse import WAKE_SIGNAL, Pulse, going_down, signalled, takes_more
 from jobs.questions import InputNeeded
 from jobs.resources import end_descendants, has_children
 from jobs.results import CHANGED, call_result
-from jobs.retry import Retry, decide
+from jobs.retry import Again, ContinueAs, GiveUp, Retry, decide
 from jobs.run_context import RunContext, known
 
 log = logging.getLogger(__name__)
@@ -128,6 +128,7 @@ def run(running: Running, bundle: Bundle) -> End | None:
         _habits.note(running.job.tool, time.monotonic() - context.began)
         _pulse.release()
         _end_what_was_left()
+        context.folder.remove()
     return outcome
 
 
@@ -208,8 +209,20 @@ def _actor() -> str:
 
 
 def _finished(context: RunContext, result: Json) -> End:
+    if result["isError"] and (end := _errors_fallback(context, result)):
+        return end
     usage = _usage(context, progress=None if result["isError"] else 100.0)
     return lifecycle.finished(context.running, result, usage, actor=_actor(), span=(context.began, time.monotonic()))
+
+
+def _errors_fallback(context: RunContext, result: Json) -> End | None:
+    """The end of a run that returned an error result, where another tool goes on."""
+    running, said_so = context.running, GiveUp(reason="the tool returned an error result")
+    decision = fallbacks.instead(running.job.tool, running.params, Category.PERMANENT, said_so)
+    if isinstance(decision, GiveUp):
+        return None
+    failure = lifecycle.error_result_failure(running.job, result)
+    return lifecycle.gone_wrong(running, failure, decision, _usage(context), actor=_actor())
 
 
 def _failed(context: RunContext, error: BaseException, category: Category) -> End:
@@ -224,8 +237,9 @@ def _failed(context: RunContext, error: BaseException, category: Category) -> En
 
 
 def _fail(context: RunContext, failure: Failure, retry_after: float | None) -> End:
+    context.checkpoints.keep()
     job = context.running.job
-    decision = decide(
+    decision: Again | GiveUp | ContinueAs = decide(
         Retry(
             max=job.max_retries,
             first=job.retry_first_ms / 1000,
@@ -237,21 +251,25 @@ def _fail(context: RunContext, failure: Failure, retry_after: float | None) -> E
         jitter=random.random(),  # noqa: S311  (spreads load, guards nothing)
         retry_after=retry_after,
     )
+    if isinstance(decision, GiveUp):
+        decision = fallbacks.instead(job.tool, context.running.params, failure.category, decision)
     return lifecycle.gone_wrong(context.running, failure, decision, _usage(context), actor=_actor())
 
 
 def _stopped(context: RunContext, stop: Stopped) -> End | None:
     """The end of a run that was told to stop, whether it obeyed or was ended by force."""
     match stop:
-        case TimedOut() | OverMemory():
+        case TimedOut() | OverMemory() | OverDisk():
             category = Category.TIMEOUT if isinstance(stop, TimedOut) else Category.RESOURCE
             place = context.running.job.tool
             failure = Failure(category=category, error_class=type(stop).__name__, message=str(stop), place=place)
             return _fail(context, failure, None)
         case Interrupted():
             failpoint("interrupt.before")
+            context.checkpoints.keep()
             return lifecycle.interrupted(context.running, _usage(context), actor=_actor())
         case InputNeeded(questions=asked):
+            context.checkpoints.keep()
             return lifecycle.asking(context.running, asked, _usage(context), actor=_actor())
         case Superseded():
             return None
@@ -264,6 +282,7 @@ def _ended_by_force(context: RunContext, bundle: Bundle, stop: Stopped) -> None:
     bundle.hand_back()
     bundle.add(_stopped(context, stop))
     bundle.close(None)
+    context.folder.remove()
 
 
 def _traceback_of(error: BaseException) -> str:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from jobs import lifecycle, redis_link, workers
-from jobs.errors import Category, IllegalMove, NotFound, Refused
+from jobs import checkpoints, lifecycle, redis_link, workers
+from jobs.errors import Category, IllegalMove, NotFound, PayloadTooLarge, Refused
 from jobs.events import Delta
 from jobs.failures import Failure
 from jobs.lifecycle import Beat, Child, Running, Usage
@@ -48,6 +48,7 @@ class Report:
     metadata: dict[str, Json] = field(default_factory=dict)
     peak_memory_mb: float = 0.0
     cpu_percent: float = 0.0
+    checkpoint: Json = None
 
     def says_something(self) -> bool:
         return (self.progress, self.message, self.stage, self.sub_progress) != (None, None, None, None) or bool(self.diagnostics)
@@ -105,9 +106,18 @@ def report(run: Running, news: Report, *, lease: float) -> tuple[bool, str]:
     answer = lifecycle.beat(run, told, lease=lease)
     if answer is None:
         raise Superseded("the attempt is over")
+    if news.checkpoint is not None:
+        lifecycle.keep_checkpoint(run, _checked(news.checkpoint))
     if news.says_something():
         _tell(run, told)
     return answer
+
+
+def _checked(checkpoint: Json) -> str:
+    try:
+        return checkpoints.encoded(checkpoint)
+    except ValueError as error:
+        raise PayloadTooLarge(str(error)) from None
 
 
 def _tell(run: Running, news: Beat) -> None:

@@ -16,6 +16,7 @@ Row = dict[str, Any]
 _ENDS = {
     "finish": {AttemptState.SUCCEEDED},
     "fail": {AttemptState.FAILED, AttemptState.TIMED_OUT},
+    "fall_back": {AttemptState.FAILED, AttemptState.TIMED_OUT},
     "lose": {AttemptState.LOST},
     "quarantine": {AttemptState.QUARANTINED},
     "interrupt": {AttemptState.INTERRUPTED},
@@ -133,6 +134,8 @@ def counts_of(life: Life) -> dict[str, int]:
     for event in life.events:
         match event["verb"]:
             case "retry":
+                retries = losses = 0
+            case "fall_back":
                 retries = losses = 0
             case "release":
                 losses = 0

@@ -1,13 +1,16 @@
-"""JSON from outside and from tools: what may be stored, and how the rest is made storable."""
+"""JSON from outside and from tools, at every door: how text is read, what may be stored, and how the rest is made storable.
+
+`read` text that came from outside, `check` values that did, and make `storable` what a tool said: its job must come to an end.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
-from jobs.errors import InvalidRequest, PayloadTooLarge, Problem
+from jobs.errors import InvalidRequest, MalformedJson, PayloadTooLarge, Problem
 from jobs.masking import MASK, is_secret_key, mask_text
 
 Json: TypeAlias = Any
@@ -15,7 +18,63 @@ Json: TypeAlias = Any
 MAX_DEPTH = 64
 MAX_INT = 2**63 - 1
 MAX_KEY = 1000
+# Escapes that JSON allows and the database does not: NUL, and halves of surrogate pairs (most turn out to be whole).
+_SUSPECT = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+_LONGEST_INT = 20
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def read(text: str | bytes, *, what: str, max_bytes: int, checked_later: bool = False) -> Json:
+    """What JSON text says. `checked_later`: what is stored of it passes `check` by itself.
+
+    Raises `MalformedJson`, `InvalidRequest` for what cannot be taken as it is meant, or `PayloadTooLarge`.
+    The standard library's parser with hooks: orjson would take the last of two equal keys and round long numbers.
+    """
+    try:
+        text = text.decode() if isinstance(text, bytes) else text
+        value = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_bounded_int, parse_float=_finite
+        )
+    except RecursionError:
+        raise InvalidRequest(f"{what} is nested deeper than {MAX_DEPTH} levels") from None
+    except UnicodeDecodeError:
+        raise MalformedJson(f"{what} is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise MalformedJson(f"{what} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+    # A walk through all of it is spared where nothing can come of it.
+    if not checked_later and (_SUSPECT.search(text) or _UNSTORABLE.search(text) or _may_be_deep_or_large(text, max_bytes)):
+        check(value, what=what, max_bytes=max_bytes)
+    return value
+
+
+def _may_be_deep_or_large(text: str, max_bytes: int) -> bool:
+    return text.count("[") + text.count("{") > MAX_DEPTH or len(text) > max_bytes // 4
+
+
+def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    seen: set[str] = set()
+    twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+    raise InvalidRequest(f"the key {name_text(twice, 80)!r} stands twice in one object")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise InvalidRequest(f"{name} is not JSON")
+
+
+def _bounded_int(digits: str) -> int:
+    if len(digits) > _LONGEST_INT or abs(value := int(digits)) > MAX_INT:
+        raise InvalidRequest(f"a whole number has more than 64 bits: {digits[:20]}…")
+    return value
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise InvalidRequest(f"a number is too large: {digits[:40]}")
+    return value
 
 
 def check(value: Json, *, what: str, max_bytes: int) -> None:
@@ -89,11 +148,17 @@ def storable(value: Json, *, max_bytes: int) -> tuple[Json, bool]:
             case float() if math.isfinite(item):
                 return float(item)
         if depth <= MAX_DEPTH and isinstance(item, dict):
-            return {name: hidden(name, v) or clean(v, depth + 1) for k, v in item.items() for name in [shown(k, MAX_KEY)]}
+            return {name: hidden(name, v) or clean(v, depth + 1) for k, v in item.items() for name in [named(k)]}
         if depth <= MAX_DEPTH and isinstance(item, (list, tuple, set, frozenset)):
             return [clean(v, depth + 1) for v in item]
         changed = True
         return shown(item)
+
+    def named(key: Any) -> str:
+        nonlocal changed
+        name = shown(key, MAX_KEY)
+        changed |= isinstance(key, str) and name != key
+        return name
 
     def hidden(name: str, item: Any) -> str:
         nonlocal changed

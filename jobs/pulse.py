@@ -18,7 +18,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from jobs import lifecycle, redis_link
 from jobs.bundle import Bundle
 from jobs.ear import Ear
-from jobs.errors import Cancelled, Interrupted, OverMemory, Stopped, Superseded, TimedOut
+from jobs.errors import Cancelled, Interrupted, OverDisk, OverMemory, Stopped, Superseded, TimedOut
 from jobs.failpoints import failpoint
 from jobs.memory import Guard
 from jobs.resources import end_descendants
@@ -148,6 +148,10 @@ class Pulse:
             self._beat(run)
         if run.guard is not None and now >= run.guard.next_look:
             self._watch_memory(run, run.guard)
+        if now >= run.folder.next_look:
+            self._watch_disk(run)
+        if now >= run.checkpoints.due_at:
+            run.checkpoints.keep()
         self._watch_time(run, now)
         now = time.monotonic()
         # A brief job is over before anybody could have told it to stop.
@@ -161,7 +165,8 @@ class Pulse:
 
     def _next_mark(self, run: RunContext) -> float:
         memory = run.guard.next_look if run.guard is not None else math.inf
-        return min(self._next_beat, self._end_at or self._next_beat, self._time_mark(run), memory)
+        beside = min(memory, run.folder.next_look, run.checkpoints.due_at)
+        return min(self._next_beat, self._end_at or self._next_beat, self._time_mark(run), beside)
 
     def _time_mark(self, run: RunContext) -> float:
         if run.told_to_stop:
@@ -208,6 +213,12 @@ class Pulse:
             # By force at once: it may grow by gigabytes within a grace, and only the end of the process gives all of it back.
             run.tell_to_stop(OverMemory(f"it held {guard.used_mb:.0f} MB, and may hold {guard.allowed_mb:g} MB"))
             self._end_by_force(run, run.told_to_stop or OverMemory())
+
+    def _watch_disk(self, run: RunContext) -> None:
+        folder = run.folder
+        if folder.is_exceeded() and run.told_to_stop is None:
+            self._stop(run, OverDisk(f"its folder holds {folder.used_mb:.0f} MB, and may hold {folder.allowed_mb} MB"))
+            self._raise_in_tool(run)
 
     def _watch_time(self, run: RunContext, now: float) -> None:
         seconds = run.deadline - run.began

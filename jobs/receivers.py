@@ -29,6 +29,7 @@ _HAPPENED = {
     "change": "job.changed",
     "cancel_requested": "job.cancelling",
     "fail": "job.retrying",
+    "fall_back": "job.retrying",
     "lose": "job.retrying",
     "interrupt": "job.interrupted",
     "retry": "job.retried",

@@ -1,16 +1,21 @@
-"""Attempts whose process is gone: their lease is over, their job goes on."""
+"""Attempts whose process is gone, or that nobody begins: their job goes on."""
 
 from __future__ import annotations
 
 import logging
 import random
 
-from jobs import lifecycle
+from django.conf import settings
+
+from jobs import lifecycle, workers
 from jobs.failpoints import failpoint
 from jobs.lifecycle.rows import RETURNED, fetch, job_of
 from jobs.retry import decide_lost
 
 log = logging.getLogger(__name__)
+
+# An attempt that was rung so often and not begun is replaced by another.
+MOST_RINGS = 4
 
 # The longest over first.
 EXPIRED = f"""
@@ -33,3 +38,13 @@ def rescue_lost() -> int:
             lost += 1
             failpoint("lose.after")
     return lost
+
+
+def replace_unanswered() -> int:
+    """Give up admitted attempts that nobody begins, whatever is wrong with them; their jobs get others. How many."""
+    replaced = lifecycle.withdraw_unanswered(
+        rings=MOST_RINGS, patience=settings.JOBSITE_START_TIMEOUT, alive=workers.ALIVE_FOR.total_seconds()
+    )
+    for job in replaced:
+        log.warning("an attempt at %s was rung again and again, and not begun: it is replaced", job.id)
+    return len(replaced)

@@ -65,6 +65,17 @@ class GiveUp:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ContinueAs:
+    """The tool has given the job up for `reason`; it goes on as another one, with its time-out and retries if it names any."""
+
+    tool: str
+    reason: str
+    queue: str
+    timeout_ms: int | None = None
+    retry: Retry | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Quarantine:
     """The job is held until a person releases it: it may be what kills its processes."""
 

@@ -53,7 +53,7 @@ WITH moves AS MATERIALIZED (
         count(*) FILTER (WHERE verb = 'start') AS started,
         count(*) FILTER (WHERE after = 'completed') AS completed, count(*) FILTER (WHERE after = 'failed') AS failed,
         count(*) FILTER (WHERE after = 'cancelled') AS cancelled,
-        count(*) FILTER (WHERE verb IN ('fail', 'lose') AND after = 'pending') AS retried,
+        count(*) FILTER (WHERE verb IN ('fail', 'fall_back', 'lose') AND after = 'pending') AS retried,
         count(*) FILTER (WHERE verb IN ('lose', 'quarantine')) AS lost, count(run_ms) AS ended, COALESCE(sum(run_ms), 0) AS run_ms,
         COALESCE(sum(run_ms) FILTER (WHERE after <> 'completed'), 0) AS wasted_ms,
         COALESCE(sum(memory_mb) FILTER (WHERE run_ms IS NOT NULL), 0) AS memory_asked_mb,

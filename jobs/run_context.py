@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import orjson
 
-from jobs import dependencies
+from jobs import checkpoints, dependencies
+from jobs.checkpoints import Checkpoints
 from jobs.errors import Stopped
 from jobs.events import Delta
 from jobs.lifecycle import Beat, Running
@@ -20,6 +22,7 @@ from jobs.payloads import Json, clean_text, storable
 from jobs.questions import InputNeeded, Question
 from jobs.resources import Meter
 from jobs.tools import ParentResult
+from jobs.workdirs import Workdir
 
 MAX_LINE = 2000
 MAX_WAITING_LINES = 1000
@@ -33,6 +36,8 @@ class RunContext:
         self.running = running
         self.meter = Meter()
         self.guard = Guard(running.job.memory_mb) if running.job.memory_mb else None
+        self.checkpoints = Checkpoints(running)
+        self.folder = Workdir(running.attempt_id, running.job.disk_mb)
         self.began = time.monotonic()
         self.deadline = min(self.began + running.job.timeout_ms / 1000, running.of_use_until)
         self.told_to_stop: Stopped | None = None
@@ -111,6 +116,22 @@ class RunContext:
     def metadata(self, **values: Json) -> None:
         merged, _ = storable(self._metadata | values, max_bytes=MAX_METADATA)
         self._metadata = merged
+
+    def checkpoint(self, data: Json) -> None:
+        self.check()
+        if self.checkpoints.put(data):
+            self._wake.set()
+
+    @property
+    def checkpoint_data(self) -> Json:
+        return checkpoints.of(self.id)
+
+    @property
+    def workdir(self) -> Path:
+        path = self.folder.path()
+        if self.folder.allowed_mb:
+            self._wake.set()  # it is looked at from now on
+        return path
 
     def check(self) -> None:
         if self.told_to_stop is not None:

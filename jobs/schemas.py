@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_camel
 
 from jobs import sealing
 from jobs.events import millis
+from jobs.fallbacks import Fallback
 from jobs.models import AskedQuestion, Attempt, Event, Job, JobMetrics
 from jobs.payloads import Json
 from jobs.states import Gate, Status
@@ -115,6 +116,7 @@ class TaskJob(JobSummary):
     expires_at: Annotated[Millis | None, Field(description="of no use after this")] = None
     resource_requirements: ResourceRequirements
     dependencies: list[str]
+    fallbacks: Annotated[list[Fallback], Field(description="the tools that gave up before toolName, first to last")] = []
     metadata: dict[str, Any]
 
 
@@ -283,6 +285,7 @@ def task_job(job: Job, dependencies: Iterable[str]) -> TaskJob:
         expires_at=millis(job.expires_at),
         resource_requirements=ResourceRequirements(memory_mb=job.memory_mb, cpu_weight=job.cpu_weight, disk_space_mb=job.disk_mb),
         dependencies=list(dependencies),
+        fallbacks=[Fallback.model_validate(gave_up) for gave_up in job.fallbacks],
         metadata=job.metadata
         | ({"batchId": job.batch} if job.batch else {})
         | {"retryCount": job.retry_count, "maxRetries": job.max_retries},

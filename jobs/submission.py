@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db.models import TextChoices
 from pydantic import BaseModel, SecretBytes, SecretStr
 
-from jobs import catalog, payloads, sealing, tools
+from jobs import catalog, fallbacks, payloads, sealing, tools
 from jobs.errors import InvalidRequest, Problem
 from jobs.limits import Limits, Resources
 from jobs.masking import mask
@@ -77,6 +77,8 @@ def new_id(tool: str) -> str:
 def prepare(wanted: Submission, limits: Limits) -> Job:
     """An unsaved Job with everything but its times, rank and gate. Raises a `Refused`."""
     tool = _tool_of(wanted)
+    if tool.fallback:
+        fallbacks.refuse_broken(tool)
     payloads.check(wanted.params, what="params", max_bytes=settings.MAX_PAYLOAD)
     payloads.check(wanted.metadata, what="metadata", max_bytes=64 * 1024)
     params = tool.validate(wanted.params)

@@ -11,7 +11,7 @@ from celery import Task, shared_task
 from celery.signals import worker_process_init, worker_ready, worker_shutting_down
 from django.db import DatabaseError, InterfaceError, connection
 
-from jobs import doorbell, execution, pulse, resources, workers
+from jobs import doorbell, execution, pulse, resources, workdirs, workers
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class _Presence(threading.Thread):
         while not self.leaving.is_set():
             self._say(self._beat)
             self._end_strays()
+            self._say(workdirs.sweep)
             self.leaving.wait(workers.BEAT)
         self._say(lambda: workers.leave(os.getpid()))
 

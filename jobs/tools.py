@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
@@ -65,6 +66,24 @@ class JobContext(Protocol):
     def metadata(self, **values: Json) -> None:
         """Merge values into the job's metadata."""
 
+    def checkpoint(self, data: Json) -> None:
+        """Leave this for the next attempt, should this one not come to its end; the latest counts.
+
+        Call it as often as you like: it is stored about once a second, and before an attempt that failed or was interrupted ends.
+        JSON of at most 256 KB, with secrets covered; raises `ValueError` for more.
+        """
+
+    @property
+    def checkpoint_data(self) -> Json:
+        """What an attempt before this one has left by `checkpoint`; None: nothing."""
+
+    @property
+    def workdir(self) -> Path:
+        """A folder of this attempt alone, made when it is first asked for and removed when the attempt ends.
+
+        What is in it may take the job's diskMB, where it names any: with more the attempt fails.
+        """
+
     def check(self) -> None:
         """Raises `Cancelled` or `TimedOut` if the job was told to stop."""
 
@@ -98,6 +117,8 @@ class Tool:
     errors: Mapping[type[BaseException], Category] = field(default_factory=dict)
     task_support: TaskSupport = "optional"
     asks: Mapping[str, Question] = field(default_factory=dict)
+    # The tool that goes on with a job which this one gives up.
+    fallback: str = ""
     # Jobs of it are made by code of the project only, not by who has a token.
     internal: bool = False
     description: str = ""
@@ -144,21 +165,20 @@ def tool(
     errors: Mapping[type[BaseException], Category | str] | None = None,
     task_support: TaskSupport = "optional",
     asks: Mapping[str, Question] | None = None,
+    fallback: str = "",
 ) -> Callable[[ToolFunction], ToolFunction]:
     """Register a function as a tool. `timeout` is seconds.
 
     With `params` the function is called as `run(params, job)`. Without, its own keyword parameters are the params:
     `def add(a: int, b: int) -> int`. A parameter named `job` gets the `JobContext`. `async def` works too.
-
     `queue` names the workers that run it. At most `max_running` of its jobs run at once, and `per_minute` start in any sixty
     seconds; a rule that an operator sets for the tool takes their place. With `deduplicate`, a submit with the params of a job that
     is pending or running gives that job instead of a new one.
-
     `errors` says of exception types what they mean here: `{QuotaExceeded: "transient"}`; see `jobs.classification` for the rest.
-
+    `fallback` names the tool that goes on with the same params when this one gives a job up; that may have one in turn.
     `task_support` and `asks` (questions for `job.ask()` that can be put before there is a job) are for agents: see docs/mcp.md.
     """
-    _check_name(name, queue)
+    _check_names(name, queue, fallback)
 
     def register(run: ToolFunction) -> ToolFunction:
         hints = get_type_hints(run)
@@ -182,6 +202,7 @@ def tool(
             errors=_checked(errors or {}),
             task_support=task_support,
             asks=asks or {},
+            fallback=fallback,
             rule=Rule(max_running=max_running, per_minute=per_minute),
             description=inspect.cleandoc(run.__doc__ or "").split("\n\n")[0],
         )
@@ -198,7 +219,8 @@ def _checked(errors: Mapping[type[BaseException], Category | str]) -> Mapping[ty
     return named
 
 
-def _check_name(name: str, queue: str) -> None:
+def _check_names(name: str, queue: str, fallback: str) -> None:
+    _refuse_circle(name, fallback)
     if queue in (EXTERNAL, STANDARD):
         raise ValueError(f"tool {name!r}: no worker of ours serves the queue {queue!r}")
     if not NAME.fullmatch(name):
@@ -209,6 +231,26 @@ def _refuse_twin(name: str, run: Callable[..., Any]) -> None:
     known = _registry.get(name)
     if known is not None and (known.run.__module__, known.run.__qualname__) != (run.__module__, run.__qualname__):
         raise ValueError(f"tool {name!r} is registered twice: {known.run.__module__} and {run.__module__}")
+
+
+def _refuse_circle(name: str, fallback: str) -> None:
+    chain = [name]
+    while fallback:
+        if fallback in chain:
+            raise ValueError(f"fallbacks go in a circle: {' -> '.join([*chain, fallback])}")
+        chain.append(fallback)
+        known = _registry.get(fallback)
+        fallback = known.fallback if known else ""
+
+
+def fallbacks_of(tool: Tool) -> list[str]:
+    """The tools that would go on with its jobs, one after the other; the last may be unknown here."""
+    chain: list[str] = []
+    following: Tool | None = tool
+    while following is not None and following.fallback:
+        chain.append(following.fallback)
+        following = _registry.get(following.fallback)
+    return chain
 
 
 @functools.lru_cache(maxsize=1000)

@@ -248,6 +248,8 @@ JOBSITE_MEMORY_FACTOR = float(os.environ.get("JOBSITE_MEMORY_FACTOR", "1.5"))
 JOBSITE_GRACE = float(os.environ.get("JOBSITE_GRACE", "5"))
 # A child goes on with the next admitted attempt for this long per doorbell.
 JOBSITE_STAY = float(os.environ.get("JOBSITE_STAY", "3"))
+# Below it are the temporary folders of running jobs.
+JOBSITE_WORKDIR = Path(os.environ.get("JOBSITE_WORKDIR") or VAR / "work")
 # Folders that tools may read ("path" params); params that point elsewhere are refused.
 JOBSITE_ROOTS = [Path(root).resolve() for root in _list("JOBSITE_ROOTS", str(BASE_DIR))]
 # `@task` functions of Django's task framework run as jobs, in any queue that a worker serves.

@@ -109,6 +109,17 @@ class ResourceRequirements(Shape):
     disk_space_mb: Annotated[int, Field(alias="diskSpaceMB")] = 0
 
 
+class Fallback(Shape):
+    """A tool that gave the job up, after which another went on with it."""
+
+    tool_name: str
+    reason: str
+    error_class: str | None = None
+    error_category: str | None = None
+    attempt: int
+    at: int
+
+
 class Job(JobSummary):
     """Everything about a job."""
 
@@ -121,6 +132,7 @@ class Job(JobSummary):
     timeout_ms: int
     resource_requirements: ResourceRequirements
     dependencies: list[str] = []
+    fallbacks: list[Fallback] = []
     metadata: dict[str, Json] = {}
 
 

@@ -23,10 +23,6 @@ TYPES = "/api/v1/problems/"
 MAX_PROBLEMS = 20
 
 
-class MalformedJson(Refused):
-    code, title, http_status = "malformed-json", "The body is not JSON", 400
-
-
 class Unauthenticated(Refused):
     code, title, http_status = "unauthenticated", "Sign in or send a bearer token", 401
 

@@ -8,7 +8,7 @@ from django.core.signing import BadSignature, Signer
 from ninja import Query, Router
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from jobs import catalog, dependencies, external, schemas, sealing, sight, workers
+from jobs import catalog, checkpoints, dependencies, external, schemas, sealing, sight, workers
 from jobs.api import following
 from jobs.api.auth import REPORT, ApiRequest
 from jobs.api.following import Hold, Topic
@@ -20,6 +20,7 @@ from jobs.failures import Failure
 from jobs.lifecycle import Running, Usage
 from jobs.payloads import clean_text, storable
 from jobs.results import MAX_RESULT
+from jobs.run_context import MAX_METADATA
 from jobs.schemas import JobStatusMessage, Millis, Shape
 from jobs.tools import EXTERNAL
 
@@ -40,7 +41,9 @@ def _attempt_of(token: str) -> str:
 
 Token = Annotated[str, AfterValidator(_attempt_of), WithJsonSchema({"type": "string", "pattern": r"^\d{1,18}:[\w-]{43}$"})]
 LeaseMs = Annotated[Whole, Field(ge=1000, le=DAY_MS, description="milliseconds for which the run is trusted without a report")]
-Text = Annotated[str, Field(max_length=2000)]
+Text = Annotated[str, Field(max_length=2000), AfterValidator(clean_text)]
+# As a tool's own: secrets covered, and a final state is always reached.
+Metadata = Annotated[dict[str, Any], AfterValidator(lambda values: storable(values, max_bytes=MAX_METADATA)[0])]
 
 
 class Claim(Sent):
@@ -75,11 +78,12 @@ class News(Sent):
 
     progress: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
     message: Text | None = None
-    current_stage: Annotated[str, Field(max_length=200)] | None = None
+    current_stage: Annotated[str, Field(max_length=200), AfterValidator(clean_text)] | None = None
     sub_progress: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
     diagnostics: Annotated[list[Text], Field(max_length=1000)] = []
-    metadata: dict[str, Any] = {}
+    metadata: Metadata = {}
     resource_usage: Usages = Usages()
+    checkpoint: Annotated[Any, Field(description="for the next attempt, should this one not come to its end; 256 KB")] = None
     lease_ms: LeaseMs = LEASE_MS
 
     def as_report(self) -> Report:
@@ -92,6 +96,7 @@ class News(Sent):
             metadata=self.metadata,
             peak_memory_mb=self.resource_usage.peak_memory_mb,
             cpu_percent=self.resource_usage.average_cpu_usage,
+            checkpoint=self.checkpoint,
         )
 
 
@@ -104,7 +109,7 @@ class End(Sent):
 
     message: Text | None = None
     diagnostics: Annotated[list[Text], Field(max_length=1000)] = []
-    metadata: dict[str, Any] = {}
+    metadata: Metadata = {}
     resource_usage: Usages = Usages()
 
     def usage(self, *, progress: float | None = None) -> Usage:
@@ -130,7 +135,10 @@ class Outcome(End):
         structured, _ = storable(self.structured_content, max_bytes=MAX_RESULT)
         if structured is not None and not isinstance(structured, dict):
             structured = {"result": structured}
-        result: dict[str, Any] = {"isError": self.is_error, "content": self.content}
+        content, _ = storable(self.content, max_bytes=MAX_RESULT)
+        if isinstance(content, dict):  # too large, and cut
+            content = [{"type": "text", "text": clean_text(schemas.text_of(content), 4000)}]
+        result: dict[str, Any] = {"isError": self.is_error, "content": content}
         if self.content is None:
             text = "done" if structured is None else clean_text(schemas.text_of(structured), 4000)
             result["content"] = [{"type": "text", "text": text}]
@@ -141,9 +149,9 @@ class Fault(End):
     """Why the run failed. `transient` failures are tried again by the job's policy."""
 
     message: Text = "failed"
-    error_class: Annotated[str, Field(max_length=200)] = "Error"
+    error_class: Annotated[str, Field(max_length=200), AfterValidator(clean_text)] = "Error"
     category: Literal["transient", "permanent", "resource", "invalid_input"] = "transient"
-    traceback: Annotated[str, Field(max_length=20_000)] = ""
+    traceback: Annotated[str, Field(max_length=20_000), AfterValidator(clean_text)] = ""
     retry_after_ms: Annotated[Whole, Field(ge=0, le=30 * DAY_MS)] | None = None
 
 
@@ -167,6 +175,7 @@ class Run(Shape):
     deadline: Millis
     lease_ms: int
     dependencies: list[ParentOutcome]
+    checkpoint: Annotated[Any, Field(description="what an attempt before this one has left")] = None
 
 
 class Claimed(Shape):
@@ -273,6 +282,7 @@ def _run(run: Running, lease_ms: int) -> Run:
         deadline=began + job.timeout_ms,
         lease_ms=lease_ms,
         dependencies=[ParentOutcome(id=p.id, tool_name=p.tool, status=p.status, result=p.result) for p in parents],
+        checkpoint=checkpoints.of(job.id) if job.attempt_count > 1 else None,
     )
 
 

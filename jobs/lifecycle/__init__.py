@@ -7,6 +7,7 @@ deadlock among themselves.
 submitting  submit submit_many retry          from outside
 admitting   admit ring start start_next beat  towards and through a run
 claiming    claim begin held                  the same for runs outside
+checkpointing  keep_checkpoint                 what is left for the next attempt
 ending      finish fail stop interrupt lose (which may quarantine)
 cancelling  cancel cancel_family
 ends        how one or many ends are written, with the starts that follow
@@ -25,11 +26,13 @@ from jobs.lifecycle.admitting import Beat, Child, Next, Running, admit, beat, no
 from jobs.lifecycle.asking import answer
 from jobs.lifecycle.cancelling import Cancelled, cancel, cancel_family
 from jobs.lifecycle.changing import change
+from jobs.lifecycle.checkpointing import keep_checkpoint
 from jobs.lifecycle.claiming import begin, claim, held
 from jobs.lifecycle.deleting import delete
 from jobs.lifecycle.depending import depend
 from jobs.lifecycle.ending import (
     asking,
+    error_result_failure,
     fail,
     finish,
     finished,
@@ -42,7 +45,15 @@ from jobs.lifecycle.ending import (
     stopped,
 )
 from jobs.lifecycle.ends import End, Usage, write
-from jobs.lifecycle.holding import lock_configuration, pause, release, resume, withdraw, withdraw_unclaimed
+from jobs.lifecycle.holding import (
+    lock_configuration,
+    pause,
+    release,
+    resume,
+    withdraw,
+    withdraw_unanswered,
+    withdraw_unclaimed,
+)
 from jobs.lifecycle.mending import ORPHANS, bury, mend, orphans, put_in_line, recount, regate, resettle
 from jobs.lifecycle.ranking import reprioritise, rerank
 from jobs.lifecycle.removing import lock_removable, remove
@@ -72,6 +83,7 @@ __all__ = [
     "claim",
     "delete",
     "depend",
+    "error_result_failure",
     "expire",
     "fail",
     "finish",
@@ -80,6 +92,7 @@ __all__ = [
     "held",
     "interrupt",
     "interrupted",
+    "keep_checkpoint",
     "lock_configuration",
     "lock_removable",
     "lose",
@@ -109,6 +122,7 @@ __all__ = [
     "submit_many",
     "submit_once",
     "withdraw",
+    "withdraw_unanswered",
     "withdraw_unclaimed",
     "write",
 ]

@@ -15,7 +15,7 @@ from jobs.lifecycle.rows import fetch
 from jobs.models import Job
 from jobs.payloads import Json, clean_text
 from jobs.questions import Question
-from jobs.retry import Again, GiveUp, Quarantine
+from jobs.retry import Again, ContinueAs, GiveUp, Quarantine
 from jobs.states import AttemptState, Gate, Status
 
 
@@ -30,7 +30,7 @@ def finished(running: Running, result: Json, usage: Usage, *, actor: str, span: 
         usage=usage,
         actor=actor,
         reason="the tool returned an error result" if is_error else "",
-        failure=_error_result_failure(running.job, result) if is_error else None,
+        failure=error_result_failure(running.job, result) if is_error else None,
         result=result,
         heeds_cancel=True,
         span=span,
@@ -42,32 +42,36 @@ def finish(running: Running, result: Json, usage: Usage, *, actor: str) -> Job |
     return _write(finished(running, result, usage, actor=actor))
 
 
-def _error_result_failure(job: Job, result: Json) -> Failure:
+def error_result_failure(job: Job, result: Json) -> Failure:
+    """What a result with `isError` says went wrong."""
     texts = [str(item.get("text", "")) for item in result["content"] if isinstance(item, dict)]
     message = clean_text(" ".join(texts) or "the tool returned an error result", 2000)
     return Failure(category=Category.PERMANENT, error_class="ErrorResult", message=message, place=job.tool)
 
 
-def gone_wrong(running: Running, failure: Failure, decision: Again | GiveUp, usage: Usage, *, actor: str) -> End:
-    """The end of an attempt that failed: the job goes back to pending or fails for good."""
-    again = decision if isinstance(decision, Again) else None
+def gone_wrong(running: Running, failure: Failure, decision: Again | GiveUp | ContinueAs, usage: Usage, *, actor: str) -> End:
+    """The end of an attempt that failed: the job goes back to pending, perhaps as another tool, or fails for good."""
+    other = decision if isinstance(decision, ContinueAs) else None
+    again = Again(delay=0, spends_retry=False) if other else decision if isinstance(decision, Again) else None
     reason = f"{failure.error_class}: {failure.message}"[:500]
+    told = reason if isinstance(decision, Again) else f"{reason} ({decision.reason})"
     return End(
         running=running,
-        verb="fail",
+        verb="fall_back" if other else "fail",
         state=AttemptState.TIMED_OUT if failure.category is Category.TIMEOUT else AttemptState.FAILED,
         status=Status.PENDING if again else Status.FAILED,
         usage=usage,
         actor=actor,
-        reason=reason if isinstance(decision, Again) else f"{reason} ({decision.reason})",
+        reason=f"{told}; goes on as {other.tool}" if other else told,
         failure=failure,
         again=again,
+        other=other,
         result=None if again else error_result(reason),
         heeds_cancel=True,
     )
 
 
-def fail(running: Running, failure: Failure, decision: Again | GiveUp, usage: Usage, *, actor: str) -> Job | None:
+def fail(running: Running, failure: Failure, decision: Again | GiveUp | ContinueAs, usage: Usage, *, actor: str) -> Job | None:
     """The attempt failed. None: superseded, or a cancel came first."""
     return _write(gone_wrong(running, failure, decision, usage, actor=actor))
 

@@ -14,11 +14,12 @@ from django.db import transaction
 from jobs import events
 from jobs.failures import Failure
 from jobs.lifecycle.admitting import APPEND_DIAGNOSTICS, START_NEXT_PARTS, Next, Running, running_of
+from jobs.lifecycle.falling_back import continue_as
 from jobs.lifecycle.rows import COLUMNS, execute, fetch, job_of
 from jobs.models import Job
 from jobs.payloads import Json
 from jobs.questions import Question
-from jobs.retry import Again
+from jobs.retry import Again, ContinueAs
 from jobs.score import performance_score
 from jobs.states import AttemptState, Gate, Status
 
@@ -43,7 +44,8 @@ class End:
     """How an attempt came to its end, decided and not yet written.
 
     `heeds_cancel`: refused where a cancel was asked for. `if_expired`: refused where the lease was renewed. `gate` is
-    where the job waits, when `again` does not say it, and `asked` what it then waits to be told. `span` is when the tool began and
+    where the job waits, when `again` does not say it, and `asked` what it then waits to be told. `other` is the tool that
+    goes on with it. `span` is when the tool began and
     ended (monotonic seconds), where that is known better than from the moment of the write.
     """
 
@@ -62,6 +64,7 @@ class End:
     if_expired: bool = False
     span: tuple[float, float] | None = None
     asked: Mapping[str, Question] = field(default_factory=dict)
+    other: ContinueAs | None = None
 
     def row(self) -> dict[str, Json]:
         """As the statement reads it; see `_GIVEN`."""
@@ -179,16 +182,25 @@ def write(ends: Sequence[End], wish: Next | None = None) -> dict[str, Job]:
 
     Returns the jobs that moved, by id. One that is missing was superseded, or a cancel came first.
     """
-    asking = [end for end in ends if end.asked]
-    if not asking:
+    rare = [end for end in ends if end.asked or end.other]
+    if not rare:
         return _write(ends, wish)
     # Rare, so it does not burden the statement that every end is written by.
     with transaction.atomic():
         ended = _write(ends, wish)
-        for end in asking:
+        for end in rare:
             if end.running.job.id in ended:
-                _put_questions(end)
+                _do_the_rare(end, ended)
     return ended
+
+
+def _do_the_rare(end: End, ended: dict[str, Job]) -> None:
+    if end.asked:
+        _put_questions(end)
+    if end.other and end.failure:
+        job = continue_as(end.running.job.id, end.running.attempt_id, end.other, end.failure)
+        ended[job.id] = job
+        events.announce([events.delta_of(job)])
 
 
 _NOTE = """

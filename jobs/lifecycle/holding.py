@@ -37,6 +37,14 @@ _WITHDRAW_ALL = _WITHDRAW.format(which="TRUE")
 _WITHDRAW_UNCLAIMED = _WITHDRAW.format(
     which=f"a.queue = '{EXTERNAL}' AND a.admitted_at < now() - make_interval(secs => %(patience)s)"
 )
+# Only hands that were free are rung, so this one is heard by nobody though somebody is there. Each time it takes longer, lest a
+# deaf worker fill the history of the job.
+_WITHDRAW_UNANSWERED = _WITHDRAW.format(
+    which=f"""a.queue <> '{EXTERNAL}' AND a.rings >= %(rings)s * j.attempt_count
+        AND a.rung_at < now() - make_interval(secs => %(patience)s) AND EXISTS (
+            SELECT 1 FROM jobs_worker w WHERE w.stopped_at IS NULL AND w.draining_at IS NULL
+                AND w.beat_at > now() - make_interval(secs => %(alive)s) AND w.queues @> to_jsonb(a.queue))"""
+)
 _WITHDRAW_ONE = _WITHDRAW.format(which="j.id = %(job)s")
 
 
@@ -53,6 +61,18 @@ def withdraw_unclaimed(patience: float) -> list[Job]:
     params = {"by": "dispatcher", "reason": "no external worker has claimed it", "patience": patience}
     with transaction.atomic():
         moved = jobs_from(_WITHDRAW_UNCLAIMED, params)
+        events.announce(map(events.delta_of, moved), poke=bool(moved))
+    return moved
+
+
+def withdraw_unanswered(*, rings: int, patience: float, alive: float) -> list[Job]:
+    """Take back what was rung so often (`rings`, times the job's attempts) and nobody begins; no retry is spent.
+
+    A worker of its queue must have given a sign of life in the last `alive` seconds. The next round gives the job another attempt.
+    """
+    params = {"by": "dispatcher", "reason": "nobody answered its doorbells", "rings": rings, "patience": patience, "alive": alive}
+    with transaction.atomic():
+        moved = jobs_from(_WITHDRAW_UNANSWERED, params)
         events.announce(map(events.delta_of, moved), poke=bool(moved))
     return moved
 

@@ -15,7 +15,7 @@ _NAMES = set(
     """
     id tool status gate reason cancel_requested_at cancel_reason current_attempt_id attempt_count retry_count loss_count
     version operation priority queue batch project progress message stage sub_progress progress_tick created_at started_at
-    finished_at max_retries retry_first_ms retry_factor retry_cap_ms timeout_ms memory_mb expires_at
+    finished_at max_retries retry_first_ms retry_factor retry_cap_ms timeout_ms memory_mb disk_mb expires_at
     """.split()  # noqa: SIM905  (as a list literal it would fill a page)
 )
 # In the order of the model's own fields.

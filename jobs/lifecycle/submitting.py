@@ -206,7 +206,8 @@ WITH was AS (
 ), moved AS (
     UPDATE jobs_job j SET
         status = 'pending', reason = %(reason)s, params = COALESCE(%(params)s::jsonb, params),
-        fingerprint = COALESCE(%(fingerprint)s, fingerprint), finished_at = NULL, current_attempt_id = NULL,
+        fingerprint = COALESCE(%(fingerprint)s, fingerprint), finished_at = NULL,
+        checkpoint = CASE WHEN %(params)s::jsonb IS NULL THEN checkpoint END, current_attempt_id = NULL,
         cancel_requested_at = NULL, cancel_reason = '', retry_count = 0, loss_count = 0, version = version + 1, looks = 0,
         progress = 0, message = '', stage = '', sub_progress = NULL, progress_tick = 0, result = NULL, unsettled = FALSE,
         run_at = NULL, expires_at = NULL, rank = {RANK}, updated_at = now(), gate_since = now(),

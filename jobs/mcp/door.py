@@ -9,11 +9,14 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.types import PARSE_ERROR
 
+from jobs import payloads
 from jobs.api import auth, door, problems
 from jobs.api.problems import Forbidden, MethodNotAllowed, Unauthenticated
+from jobs.errors import InvalidRequest, MalformedJson, PayloadTooLarge
 from jobs.mcp.server import CALLER, server
 
 Message = MutableMapping[str, Any]
@@ -26,7 +29,7 @@ async def endpoint(request: HttpRequest) -> HttpResponse:
         if request.method != "POST":
             raise MethodNotAllowed("this address takes POST")
         caller = await sync_to_async(_caller)(request)
-        response = await _served(request, caller)
+        response = _refused(request) or await _served(request, caller)
     except Exception as error:
         response = problems.answer(request, error)
         if response.status_code == 405:
@@ -53,6 +56,19 @@ def _caller(request: HttpRequest) -> auth.Caller:
     caller, left = door.identify(request)
     door.refuse_too_many(caller, left)
     return caller
+
+
+def _refused(request: HttpRequest) -> HttpResponse | None:
+    """Of a body that every door refuses: in the words of JSON-RPC."""
+    try:
+        # Of arguments that cannot be stored the tool's caller is told in the words of the tool.
+        payloads.read(request.body, what="the body", max_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE, checked_later=True)
+    except (MalformedJson, InvalidRequest, PayloadTooLarge) as refusal:
+        error = {"code": PARSE_ERROR, "message": f"Parse error: {refusal}"}
+        return JsonResponse(
+            {"jsonrpc": "2.0", "id": None, "error": error}, status=413 if isinstance(refusal, PayloadTooLarge) else 400
+        )
+    return None
 
 
 async def _served(request: HttpRequest, caller: auth.Caller) -> HttpResponse:

@@ -19,6 +19,7 @@ PAIRS = {
     shapes.JobStatus: "JobStatusMessage",
     shapes.Job: "TaskJob",
     shapes.JobSummary: "JobSummary",
+    shapes.Fallback: "Fallback",
     shapes.JobPage: "JobPage",
     shapes.JobDetails: "JobDetails",
     shapes.PollingRecommendation: "PollingRecommendation",

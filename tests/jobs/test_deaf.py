@@ -1,6 +1,7 @@
 import pytest
 
-from jobs import health, lifecycle, workers
+from jobs import dispatcher, health, lifecycle, rescue, workers
+from jobs.models import Job
 from tests.factories import admitted
 
 pytestmark = pytest.mark.django_db
@@ -16,6 +17,36 @@ def rung(times):
     attempt = admitted().current_attempt_id
     for _ in range(times):
         lifecycle.note_rung([attempt])
+
+
+def test_an_attempt_that_is_rung_in_vain_is_replaced_and_spends_no_retry():
+    workers.appear(1, slots=2, queues=["default"])
+    rung(rescue.MOST_RINGS - 1)
+    (job,) = Job.objects.all()
+    first = job.current_attempt_id
+    assert rescue.replace_unanswered() == 0
+    lifecycle.note_rung([first])
+    assert rescue.replace_unanswered() == 1
+    dispatcher.one_round()
+    job.refresh_from_db()
+    assert (job.status, job.retry_count, job.loss_count, job.attempt_count) == ("pending", 0, 0, 2)
+    assert job.current_attempt_id not in (None, first)
+    assert job.attempts.get(pk=first).state == "cancelled"
+    assert job.events.get(verb="withdraw").reason == "nobody answered its doorbells"
+    for _ in range(rescue.MOST_RINGS):
+        lifecycle.note_rung([job.current_attempt_id])
+    assert rescue.replace_unanswered() == 0  # the second one is given twice as long
+    begun = lifecycle.start(job.current_attempt_id, lifecycle.Child(worker="w", pid=1, lease=30))
+    assert lifecycle.start(first, lifecycle.Child(worker="w", pid=2, lease=30)) is None
+    assert begun is not None
+
+
+def test_where_no_worker_of_the_queue_is_there_nothing_is_replaced():
+    workers.appear(1, slots=2, queues=["gpu"])
+    rung(50)
+    assert rescue.replace_unanswered() == 0
+    workers.appear(2, slots=2, queues=["default"])
+    assert rescue.replace_unanswered() == 1
 
 
 def told():

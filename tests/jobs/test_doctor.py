@@ -9,6 +9,7 @@ from django.db import connection
 
 from jobs import doctor, lifecycle, tally
 from jobs.lifecycle import Usage
+from jobs.limits import Resources
 from jobs.models import Attempt, Event, Job, JobMetrics
 from jobs.retry import Again
 from jobs.states import FINAL
@@ -112,6 +113,18 @@ def test_counts_of_a_job_that_goes_on_are_mended_those_of_an_ended_one_are_told(
     assert Job.objects.get(pk=ended.id).attempt_count == 7
 
 
+def test_what_is_wrong_in_several_ways_and_mended_at_once_is_mended_in_all_of_them():
+    job = running().job
+    Job.objects.filter(pk=job.id).update(attempt_count=7, retry_count=2, loss_count=1)
+    Attempt.objects.update(memory_mb=5)
+    running(lease=-60)
+    running(lease=-60)
+    seen = found(mending=True)
+    assert len(seen) == 6  # three counts, memory, two leases
+    assert all(mended for _, _, mended in seen)
+    assert found() == []
+
+
 def test_a_gate_that_contradicts_the_rows_is_computed_anew():
     stuck, early = submitted(), submitted(depends_on=[submitted().id])
     asking = submitted()
@@ -179,9 +192,15 @@ def test_rows_about_no_job_are_removed():
 
 
 def test_more_in_use_than_may_be_is_told():
+    running(submitted(resources=Resources(memory_mb=100)))
     running()
-    tell("UPDATE jobs_queueconfig SET max_concurrent_jobs = 0, updated_at = now() - interval '1 hour'")
-    assert ("limits", "queue", False) in found(mending=True)
+    tell("UPDATE jobs_queueconfig SET max_concurrent_jobs = 1, max_memory_mb = 50, updated_at = now()")
+    assert found() == []  # lowered while they run
+    tell("UPDATE jobs_queueconfig SET updated_at = now() - interval '1 hour'")
+    assert [finding.text for finding in doctor.examine(mending=True)] == [
+        "2 jobs are in use, 1 may be",
+        "100 memory MB are in use, 50 may be",
+    ]
 
 
 @pytest.mark.parametrize(

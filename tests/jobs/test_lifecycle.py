@@ -218,6 +218,8 @@ def test_every_attempt_move_in_the_table_is_made_by_its_verb():
         "start",
         "finish",
         "fail",
+        "fall_back",
+        "mend",
         "lose",
         "quarantine",
         "interrupt",
