@@ -124,6 +124,7 @@ def test_a_call_that_does_not_fit_the_schema_makes_no_job_and_says_what_is_wrong
     assert not Job.objects.exists()
 
 
+@pytest.mark.django_db(transaction=True)  # who waits gives its connection back, and with it a transaction of the test
 def test_a_token_for_some_tools_is_offered_those_and_sees_their_jobs_only() -> None:
     agent = Agent(tools=["test.add"])
     offered = {tool["name"] for tool in agent.ask("tools/list").json()["result"]["tools"]}
@@ -148,6 +149,7 @@ def test_an_unknown_tool_is_a_protocol_error() -> None:
     assert error_code(Agent().ask("tools/call", {"name": "nothing", "arguments": {}})) == -32602
 
 
+@pytest.mark.django_db(transaction=True)  # who waits gives its connection back, and with it a transaction of the test
 def test_a_job_that_is_not_there_is_an_error_and_no_crash() -> None:
     agent = Agent()
     for verb in ("get_job", "wait_job", "why_waiting", "cancel_job", "retry_job", "answer_job"):
