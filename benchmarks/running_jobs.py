@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jobs import admission, configuration, lifecycle
 from jobs.lifecycle import Child, Submission
+from jobs.models import Attempt
 
 LEASE = 3600.0
 
@@ -15,6 +16,11 @@ def begin(number: int) -> list[str]:
     )
     ids = [job.id for job in made]
     configuration.row()
-    for job in lifecycle.admit(ids, config=admission.outlook().config):
-        lifecycle.start(job.current_attempt_id or 0, Child(worker="bench:1", pid=job.current_attempt_id or 0, lease=LEASE))
+    left = set(ids)
+    while left:
+        # A dispatcher that runs may be quicker.
+        lifecycle.admit(sorted(left), config=admission.outlook().config)
+        for attempt in Attempt.objects.filter(job__in=left, state="admitted"):
+            if lifecycle.start(attempt.id, Child(worker="bench:1", pid=attempt.id, lease=LEASE)):
+                left.discard(attempt.job_id)
     return ids
