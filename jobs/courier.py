@@ -62,6 +62,8 @@ class Courier:
             self._seen = time.monotonic()
             outbox.still_here()
         up_to = self._settled.look()
+        if not self._settled.is_known:
+            return 0
         return webhooks.write_down(up_to) + outbox.tell_all(up_to)
 
     def _await_news(self) -> None:

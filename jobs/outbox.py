@@ -30,6 +30,11 @@ class Settled:
         self._ahead: Horizon | None = None
 
     @property
+    def is_known(self) -> bool:
+        """Before it is, nobody may be told: a new subscriber would be given the log from its beginning."""
+        return self.up_to > 0 or self._ahead is None
+
+    @property
     def is_at_rest(self) -> bool:
         """Nothing was seen that is still waited for."""
         return self._ahead is None

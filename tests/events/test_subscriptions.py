@@ -10,7 +10,9 @@ import pytest
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
+from benchmarks.stack import wait_until
 from jobs import lifecycle, outbox, receivers
+from jobs.courier import Courier
 from jobs.models import Event, Subscription
 from jobs.receivers import Happened, on
 from tests.factories import completed, failed, submitted
@@ -33,7 +35,7 @@ def settle() -> int:
     reader, calls = outbox.Settled(), 0
     while True:
         before, up_to = reader.up_to, reader.look()
-        calls += outbox.tell_all(up_to)
+        calls += outbox.tell_all(up_to) if reader.is_known else 0
         if up_to == before and reader.is_at_rest:
             return calls
 
@@ -140,6 +142,23 @@ def test_what_another_transaction_has_not_committed_yet_is_waited_for_and_not_pa
         other.commit()
     settle()
     assert [(event.actor, event.job_id) for event in heard] == [("slow", job.id), ("tester", fast.id)]
+
+
+def test_nobody_is_told_before_it_is_known_how_far_the_log_is_complete() -> None:
+    submitted()
+    told: list[Happened] = []
+    courier = Courier()
+    on("job.*", name="new")(told.append)
+    try:
+        with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": None}) as other:
+            other.execute("SELECT pg_current_xact_id()")
+            for _ in range(3):
+                courier.one_round()
+            assert not Subscription.objects.filter(name="new").exists()
+        wait_until("the new one has its place", lambda: courier.one_round() or Subscription.objects.filter(name="new").exists())
+        assert told == []
+    finally:
+        receivers.forget("new")
 
 
 def test_what_was_rolled_back_is_never_told(heard: list[Happened]) -> None:

@@ -40,7 +40,7 @@ def written_down() -> None:
     reader = outbox.Settled()
     while True:
         before, up_to = reader.up_to, reader.look()
-        made = webhooks.write_down(up_to)
+        made = webhooks.write_down(up_to) if reader.is_known else 0
         if not made and up_to == before and reader.is_at_rest:
             return
 
