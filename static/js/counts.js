@@ -2,16 +2,25 @@
 
 /** @typedef {import("./draw.js").Delta} Delta */
 
-const SOON = 1000;
+// Longer than a web process answers with what it counted before: what is asked so long after a move has counted it.
+const SOON = 1500;
 /** @type {number | undefined} */
 let timer;
+let again = false;
 
 /** @param {Delta[]} deltas */
 export function countSoon(deltas) {
   if (!document.querySelector("[data-count]") || !deltas.some((delta) => delta.status)) return;
-  timer ??= window.setTimeout(() => {
+  if (timer !== undefined) again = true;
+  else later();
+}
+
+function later() {
+  timer = window.setTimeout(() => {
     timer = undefined;
     count().catch(() => {});
+    if (again) later();
+    again = false;
   }, SOON);
 }
 
