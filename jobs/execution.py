@@ -78,7 +78,7 @@ def answer(attempt_id: int, queue: str, limit: float) -> int:
 
 
 def warm_up() -> None:
-    """Have the statements that this process will live by planned before its first job waits for them: fifty milliseconds in all.
+    """Have the statements that this process will live by planned before its first job waits for them: forty milliseconds in all.
 
     PostgreSQL plans a prepared statement anew for its first executions, and psycopg prepares what it has seen a few times.
     """

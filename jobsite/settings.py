@@ -135,6 +135,9 @@ CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_MAX_TASKS_PER_CHILD = int(os.environ.get("JOBSITE_CHILD_STAYS", "1000"))
 CELERY_WORKER_MAX_MEMORY_PER_CHILD = int(os.environ.get("JOBSITE_CHILD_MEMORY_MB", "1024")) * 1024
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# A child plans its statements before it says that it is there: with many of them, or a database that hangs, that takes a while, and
+# Celery would end those that have not said so after 4 s.
+CELERY_WORKER_PROC_ALIVE_TIMEOUT = 60.0
 # A child that was killed keeps its place in the pool for this long, lest a result of it be on its way. We have none to wait for,
 # and with the usual 10 s no doorbell is taken in its place meanwhile.
 CELERY_WORKER_LOST_WAIT = 0.5
