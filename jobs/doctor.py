@@ -165,11 +165,12 @@ def _life(job: Row, attempts: list[Row], events: list[Row], parents: list[Row], 
 
 
 def _orphans() -> Iterator[Finding]:
-    for table, column in lifecycle.ORPHANS.items():
-        number, sample = lifecycle.orphans(table)
+    for reference in lifecycle.ORPHANS:
+        table, column = reference.split(".")
+        number, sample = lifecycle.orphans(reference)
         if number:
             text = f"{number} rows are about no job: {column} {sample} and the like"
-            yield Finding(rule="orphans", subject=table.strip(), text=text, mend="bury", target=table)
+            yield Finding(rule="orphans", subject=table, text=text, mend="bury", target=reference)
 
 
 def _over_limits() -> Iterator[Finding]:

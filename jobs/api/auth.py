@@ -91,3 +91,9 @@ SUBMIT = BearerToken(tokens.SUBMIT)
 REPORT = BearerToken(tokens.REPORT)
 CONTROL = BearerToken(tokens.CONTROL)
 ADMIN = BearerToken(tokens.ADMIN)
+
+
+def refuse_limited(request: ApiRequest, words: str) -> None:
+    """Raises `Forbidden` with these words for a caller that sees some tools or projects only."""
+    if not request.caller.sight.is_whole:
+        raise Forbidden(words)

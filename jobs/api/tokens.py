@@ -10,9 +10,8 @@ from ninja import Router
 from pydantic import Field
 
 from jobs import tokens
-from jobs.api.auth import ADMIN, ApiRequest
+from jobs.api.auth import ADMIN, ApiRequest, refuse_limited
 from jobs.api.groups import Name
-from jobs.api.problems import Forbidden
 from jobs.api.requests import Label, Sent
 from jobs.api.wire import WIRE
 from jobs.events import millis
@@ -20,6 +19,9 @@ from jobs.models import ApiToken
 from jobs.schemas import Millis, Shape, ms
 
 router = Router(tags=["tokens"])
+
+# Who sees a part only could make a token that sees all.
+WHO = "tokens are made and revoked by callers that see every tool and project"
 
 Scope = Literal["jobs:read", "jobs:submit", "jobs:report", "jobs:control", "admin"]
 
@@ -61,7 +63,7 @@ class NewToken(Sent):
 @router.post("", response={201: MadeToken}, auth=ADMIN, operation_id="createToken", **WIRE)
 def create(request: ApiRequest, wanted: NewToken) -> MadeToken:
     """Make a token; its secret is in this answer and nowhere else."""
-    _refuse_limited(request)
+    refuse_limited(request, WHO)
     days = wanted.expires_in_days
     row, secret = tokens.make(
         wanted.name,
@@ -77,21 +79,15 @@ def create(request: ApiRequest, wanted: NewToken) -> MadeToken:
 @router.get("", response=TokenList, auth=ADMIN, operation_id="listTokens", **WIRE)
 def listing(request: ApiRequest) -> TokenList:
     """Every token by name, without its secret."""
-    _refuse_limited(request)
+    refuse_limited(request, WHO)
     return TokenList(tokens=[_shape(row) for row in tokens.every()])
 
 
 @router.delete("/{path:name}", response={204: None}, auth=ADMIN, operation_id="revokeToken")
 def revoke(request: ApiRequest, name: Name) -> None:
     """From now on the token is refused; one that was revoked before stays so."""
-    _refuse_limited(request)
+    refuse_limited(request, WHO)
     tokens.revoke(name, by=request.caller.name)
-
-
-def _refuse_limited(request: ApiRequest) -> None:
-    """Who sees a part only could make a token that sees all."""
-    if not request.caller.sight.is_whole:
-        raise Forbidden("tokens are made and revoked by callers that see every tool and project")
 
 
 def _shape(row: ApiToken) -> Token:

@@ -9,8 +9,7 @@ from ninja.responses import Status
 from pydantic import Field
 
 from jobs import deliveries, sight, webhooks
-from jobs.api.auth import ADMIN, SUBMIT, ApiRequest
-from jobs.api.problems import Forbidden
+from jobs.api.auth import ADMIN, SUBMIT, ApiRequest, refuse_limited
 from jobs.api.requests import JobId, Label, Sent
 from jobs.api.wire import WIRE
 from jobs.events import millis
@@ -21,6 +20,9 @@ from jobs.webhooks import About
 
 router = Router(tags=["webhooks"])
 of_job = Router(tags=["webhooks"])
+
+# Who sees a part only would be told of the rest.
+WHO = "webhooks are managed by callers that see every tool and project; one for a job is made below the job"
 
 Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
 Kinds = Annotated[list[Annotated[str, Field(pattern=r"^job\.[a-z*]{1,20}$")]], Field(min_length=1, max_length=30)]
@@ -90,7 +92,7 @@ class NewWebhook(JobWebhook):
 @router.post("/webhooks", response={201: MadeWebhook}, auth=ADMIN, operation_id="createWebhook", **WIRE)
 def create(request: ApiRequest, wanted: NewWebhook) -> MadeWebhook:
     """Have an address told of what happens from now on; the secret is in this answer and nowhere else."""
-    _refuse_limited(request)
+    refuse_limited(request, WHO)
     about = About(tool=wanted.tool_name, project=wanted.project_id)
     return _made(*webhooks.make(wanted.url, about, events=wanted.events, by=request.caller.name))
 
@@ -105,7 +107,7 @@ def create_for_job(request: ApiRequest, job_id: JobId, wanted: JobWebhook) -> Ma
 @router.get("/webhooks", response=WebhookList, auth=ADMIN, operation_id="listWebhooks", **WIRE)
 def listing(request: ApiRequest) -> WebhookList:
     """The newest 500 in use, without their secrets."""
-    _refuse_limited(request)
+    refuse_limited(request, WHO)
     dead = deliveries.dead_by_webhook()
     return WebhookList(webhooks=[_shape(hook, dead.get(hook.pk, 0)) for hook in webhooks.every()])
 
@@ -113,7 +115,7 @@ def listing(request: ApiRequest) -> WebhookList:
 @router.delete("/webhooks/{number}", response={204: None}, auth=ADMIN, operation_id="removeWebhook")
 def remove(request: ApiRequest, number: Number) -> Status[None]:
     """It is told nothing more; what waited is given up."""
-    _refuse_limited(request)
+    refuse_limited(request, WHO)
     webhooks.remove(number, by=request.caller.name)
     return Status(204, None)
 
@@ -121,7 +123,7 @@ def remove(request: ApiRequest, number: Number) -> Status[None]:
 @router.post("/webhooks/{number}/trial", response={202: DeliveryShape}, auth=ADMIN, operation_id="tryWebhook", **WIRE)
 def trial(request: ApiRequest, number: Number) -> DeliveryShape:
     """Send it something that means nothing."""
-    _refuse_limited(request)
+    refuse_limited(request, WHO)
     return _delivery(webhooks.try_out(number, by=request.caller.name))
 
 
@@ -133,7 +135,7 @@ def log_of(
     before: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
 ) -> DeliveryList:
     """What was sent, or is to be; newest first, at most 100; `before` is the id of a delivery."""
-    _refuse_limited(request)
+    refuse_limited(request, WHO)
     webhooks.find(number)
     return DeliveryList(deliveries=[_delivery(row) for row in deliveries.page(number, phase=state or "", before=before)])
 
@@ -141,14 +143,8 @@ def log_of(
 @router.post("/deliveries/{number}/resend", response={202: DeliveryShape}, auth=ADMIN, operation_id="resendDelivery", **WIRE)
 def resend(request: ApiRequest, number: Number) -> DeliveryShape:
     """Send it again, at once, with all its tries before it."""
-    _refuse_limited(request)
+    refuse_limited(request, WHO)
     return _delivery(deliveries.send_again(number, by=request.caller.name))
-
-
-def _refuse_limited(request: ApiRequest) -> None:
-    """Who sees a part only would be told of the rest."""
-    if not request.caller.sight.is_whole:
-        raise Forbidden("webhooks are managed by callers that see every tool and project; one for a job is made below the job")
 
 
 def _made(hook: Webhook, secret: str) -> MadeWebhook:

@@ -143,25 +143,28 @@ def put_in_line(job_id: str) -> bool:
 
 
 # Children first. Foreign keys allow none of these; a restore by halves, with its triggers off, does.
-ORPHANS: dict[str, str] = {
-    "jobs_event": "job_id",
-    "jobs_jobmetrics": "job_id",
-    "jobs_askedquestion": "job_id",
-    "jobs_dependency": "job_id",
-    "jobs_dependency ": "parent_id",
-    "jobs_attempt": "job_id",
-}
-_ORPHANED = "{table} o WHERE NOT EXISTS (SELECT 1 FROM jobs_job j WHERE j.id = o.{column})"
+ORPHANS = (
+    "jobs_event.job_id",
+    "jobs_jobmetrics.job_id",
+    "jobs_askedquestion.job_id",
+    "jobs_dependency.job_id",
+    "jobs_dependency.parent_id",
+    "jobs_attempt.job_id",
+)
 
 
-def orphans(table: str) -> tuple[int, str]:
-    """How many rows of `table` are about a job that is not there, and such a job."""
-    of = _ORPHANED.format(table=table, column=ORPHANS[table])
-    ((number, sample),) = fetch(f"SELECT count(*), COALESCE(min(o.{ORPHANS[table]}), '') FROM {of}", {})
+def _orphaned(reference: str) -> str:
+    table, column = reference.split(".")
+    return f"{table} o WHERE NOT EXISTS (SELECT 1 FROM jobs_job j WHERE j.id = o.{column})"
+
+
+def orphans(reference: str) -> tuple[int, str]:
+    """How many rows refer by this column, one of `ORPHANS`, to a job that is not there, and such a job."""
+    _, column = reference.split(".")
+    ((number, sample),) = fetch(f"SELECT count(*), COALESCE(min(o.{column}), '') FROM {_orphaned(reference)}", {})
     return number, sample
 
 
-def bury(table: str) -> bool:
-    """Remove the rows of `table` that are about no job; an attempt among them would hold its slot for ever."""
-    of = _ORPHANED.format(table=table, column=ORPHANS[table])
-    return bool(execute(f"DELETE FROM {of} RETURNING 1", {}))
+def bury(reference: str) -> bool:
+    """Remove the rows that are about no job; an attempt among them would hold its slot for ever."""
+    return bool(execute(f"DELETE FROM {_orphaned(reference)} RETURNING 1", {}))
