@@ -25,8 +25,12 @@ from jobs import (
     tally,
     workers,
 )
+from jobs.census import census
 from jobs.chores import Chore
 from jobs.failpoints import failpoint
+from jobs.lifecycle.rows import UNTIL_PLANNED
+from jobs.limits import Resources
+from jobs.room import Room
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +63,7 @@ class Round:
     @property
     def busy(self) -> bool:
         """Is there likely more to do at once?"""
-        return bool(self.settled or self.due or self.expired or self.reranked or self.more)
+        return bool(self.due or self.expired or self.reranked or self.more)
 
 
 def one_round() -> Round:
@@ -73,7 +77,7 @@ def one_round() -> Round:
         reranked, now = lifecycle.rerank(), admission.outlook()
     # What is of no use any more goes first: it shall not be admitted, and what waits for it shall be told in this round.
     expired = lifecycle.expire() if now.late else 0
-    settled = _settle() if now.unsettled or expired else 0
+    settled, more_to_settle = _settle() if now.unsettled or expired else (0, False)
     if settled:
         failpoint("settle.after")
     due = lifecycle.open_due() if now.due else 0
@@ -92,19 +96,33 @@ def one_round() -> Round:
         admitted=len(admitted),
         rung=rung,
         waiting=waiting,
-        more=more,
+        more=more or more_to_settle,
         reranked=reranked,
     )
 
 
-def _settle() -> int:
-    settled = 0
+def _settle() -> lifecycle.Settled:
+    rows, more = 0, True
     for _ in range(SETTLE_DEPTH):
-        moved = lifecycle.settle()
-        settled += moved
-        if not moved:
+        moved, more = lifecycle.settle()
+        rows += moved
+        if not more:
             break
-    return settled
+    return lifecycle.Settled(rows, more)
+
+
+def warm_up() -> None:
+    """Have the statements of a round planned before the first job waits for them, as children do (execution.warm_up)."""
+    nothing = Room(slots=0, resources=Resources(memory_mb=0, cpu_weight=0, disk_mb=0))
+    for _ in range(UNTIL_PLANNED):
+        admission.outlook()
+        lifecycle.settle()
+        census()
+        for most in admission.LOOK_SIZES:
+            admission.candidates(nothing, most)
+        lifecycle.admit([""], config="")
+        doorbell.idle("warm")
+        lifecycle.note_rung([0])
 
 
 def sweep() -> None:
@@ -153,6 +171,7 @@ class Dispatcher:
                 self._rest(1.0)
 
     def _lead(self) -> None:
+        warm_up()
         while not self.stopping and not workers.lead():
             if workers.depose_silent_leader(SILENT_FOR):
                 log.warning("the leading dispatcher was silent for %g s: it leads no longer", SILENT_FOR)

@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 
 from jobs import lifecycle, workers
 from jobs.failpoints import failpoint
-from jobs.lifecycle.rows import execute
+from jobs.lifecycle.rows import execute, fetch
 from jobs.redis_link import connection
 from jobs.tools import EXTERNAL
 
@@ -57,7 +57,7 @@ def ring(chimes: Iterable[Chime]) -> int:
             taken = _call_lingering(queue, len(waiting))
             rung += [attempt_id for attempt_id, _, _ in waiting[:taken]]
             left = waiting[taken:]
-            for attempt_id, _, timeout_ms in left[: _idle(queue) if left else 0]:
+            for attempt_id, _, timeout_ms in left[: idle(queue) if left else 0]:
                 send(attempt_id, queue, timeout_ms)
                 rung.append(attempt_id)
     except (redis.RedisError, OperationalError) as error:
@@ -95,14 +95,14 @@ def _call_lingering(queue: str, calls: int) -> int:
     return max(0, calls - int(left))
 
 
-def _idle(queue: str) -> int:
+def idle(queue: str) -> int:
     """Processes that neither run an attempt of `queue` nor have a doorbell lying there for them."""
     # Who has missed two beats is likely dead, and another process there in its place: it must not wait for the end of the lease.
     silent = settings.JOBSITE_LEASE - 2 * settings.JOBSITE_BEAT
-    (row,) = execute(_HANDS, {"queue": queue, "patience": workers.ALIVE_FOR.total_seconds(), "silent": silent})
+    ((slots, running),) = fetch(_HANDS, {"queue": queue, "patience": workers.ALIVE_FOR.total_seconds(), "silent": silent})
     length = connection().llen(f"{settings.REDIS_PREFIX}:celery:{queue}")
     assert isinstance(length, int)  # noqa: S101  (redis-py types its answers for sync and async at once)
-    return max(0, (row["slots"] - row["running"] if row["slots"] else LEAST) - length)
+    return max(0, (slots - running if slots else LEAST) - length)
 
 
 _HANDS = """

@@ -26,6 +26,7 @@ from jobs.errors import Cancelled, Category, Interrupted, OverDisk, OverMemory, 
 from jobs.failpoints import failpoint
 from jobs.failures import Failure, place_of
 from jobs.lifecycle import End, Next, Running, Usage
+from jobs.lifecycle.rows import UNTIL_PLANNED
 from jobs.masking import secret_for_now
 from jobs.payloads import Json, clean_text, shown
 from jobs.pulse import WAKE_SIGNAL, Pulse, going_down, signalled, takes_more
@@ -40,8 +41,6 @@ log = logging.getLogger(__name__)
 # How long a child waits for its next attempt before it leaves; seconds. Less than a connection's time-out.
 LINGER = 0.2
 MAX_TRACEBACK = 20_000
-# The threshold of psycopg, and the custom plans that PostgreSQL tries before it keeps a generic one.
-UNTIL_PLANNED = 3 + 5 + 1
 
 _pulse = Pulse()
 _habits = Habits()

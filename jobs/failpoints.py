@@ -17,7 +17,7 @@ POINTS = {
     "submit.after_commit": "committed; neither the dispatcher nor the caller knows",
     "admit.after": "attempts are committed; no doorbell was rung",
     "ring.after": "doorbells are sent; that is not noted",
-    "settle.before_commit": "dependents are moved, not committed",
+    "settle.before_commit": "the dependents of what ended badly are moved, not committed",
     "settle.after": "dependents are moved; nothing was admitted",
     "lose.before": "a lease was seen to be over; nothing is written",
     "lose.after": "the attempt is lost; the next is not admitted",

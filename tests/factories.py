@@ -144,6 +144,6 @@ def failed(job: Job | None = None, *, again: Again | None = None) -> Job:
 def settle() -> int:
     """Tell the dependents of all that has ended; how many calls it took."""
     calls = 1
-    while lifecycle.settle():
+    while lifecycle.settle().rows:
         calls += 1
     return calls

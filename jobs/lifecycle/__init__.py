@@ -57,7 +57,7 @@ from jobs.lifecycle.holding import (
 from jobs.lifecycle.mending import ORPHANS, bury, mend, orphans, put_in_line, recount, regate, resettle
 from jobs.lifecycle.ranking import reprioritise, rerank
 from jobs.lifecycle.removing import lock_removable, remove
-from jobs.lifecycle.settling import expire, open_due, settle
+from jobs.lifecycle.settling import Settled, expire, open_due, settle
 from jobs.lifecycle.submitting import retry, submit, submit_many, submit_once
 from jobs.submission import Submission
 
@@ -69,6 +69,7 @@ __all__ = [
     "End",
     "Next",
     "Running",
+    "Settled",
     "Submission",
     "Usage",
     "admit",

@@ -24,12 +24,17 @@ COLUMNS = ", ".join(SHOWN)
 RETURNED = ", ".join(f"j.{column}" for column in SHOWN)
 # Does the job `j` wait for an answer?
 OPEN_QUESTION = "SELECT 1 FROM jobs_askedquestion q WHERE q.job_id = j.id AND q.answered_at IS NULL"
-# The gate of the pending job `j` that is not paused, computed from the rows; and where a pause or a quarantine stays.
+# The gate of the pending job `j` that is not paused, computed from the rows: once nobody is waited for, and in general; and where a
+# pause or a quarantine stays.
+UNBLOCKED_GATE = f"CASE WHEN EXISTS ({OPEN_QUESTION}) THEN 'input' WHEN j.run_at > now() THEN 'time' ELSE 'open' END"
 UNPAUSED_GATE = f"""CASE
     WHEN EXISTS (SELECT 1 FROM jobs_dependency d WHERE d.job_id = j.id AND d.met_at IS NULL) THEN 'dependencies'
-    WHEN EXISTS ({OPEN_QUESTION}) THEN 'input' WHEN j.run_at > now() THEN 'time' ELSE 'open' END"""
+    ELSE {UNBLOCKED_GATE} END"""
 GATE = f"CASE WHEN j.gate IN ('paused', 'quarantined') THEN j.gate ELSE {UNPAUSED_GATE} END"
 
+# Executions after which a statement costs what it costs for good: psycopg's threshold for preparing it, and the custom plans
+# that PostgreSQL tries before it keeps a generic one.
+UNTIL_PLANNED = 3 + 5 + 1
 
 Params = Mapping[str, Any] | Sequence[Any]
 

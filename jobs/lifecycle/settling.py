@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from django.db import transaction
 
 from jobs import events
 from jobs.failpoints import failpoint
-from jobs.lifecycle.rows import RETURNED, UNPAUSED_GATE, execute, jobs_from
-from jobs.models import Job
+from jobs.lifecycle.rows import RETURNED, UNBLOCKED_GATE, UNPAUSED_GATE, execute, fetch, job_of, jobs_from
 
 # Parents that one call takes up, and dependents that it moves.
 BATCH, WIDTH = 1000, 5000
@@ -31,8 +32,8 @@ def open_due() -> int:
     return len(moved)
 
 
-_UNSETTLED = f"""
-SELECT id, status FROM jobs_job WHERE unsettled ORDER BY id LIMIT {BATCH} FOR NO KEY UPDATE SKIP LOCKED
+_ENDED_BADLY = f"""
+SELECT id FROM jobs_job WHERE unsettled AND status || '' <> 'completed' ORDER BY id LIMIT {BATCH} FOR NO KEY UPDATE SKIP LOCKED
 """
 MEET = """
 UPDATE jobs_dependency SET met_at = now() WHERE parent_id = ANY(%(parents)s) AND met_at IS NULL RETURNING job_id
@@ -147,32 +148,72 @@ UPDATE jobs_job p SET unsettled = FALSE WHERE p.id = ANY(%(parents)s) AND (
     WHERE d.parent_id = p.id AND (d.met_at IS NULL OR NOT {UNMET.format("d.job_id")}) LIMIT 1) IS NULL
 RETURNING p.id
 """
+# MEET, UNBLOCK and _SETTLED for the parents that completed, in one statement, as it lies on the way of each job that waits for
+# another. It sees the rows from before it: what it meets itself counts as met. It only opens gates, so its commit is not waited
+# for to reach the disk: should a crash take it back, the parents are unsettled still, and whatever was built on an open gate is
+# behind it in the log. The arrays keep the planner from joining over all that depends on something.
+_SETTLE_COMPLETED = f"""
+WITH done AS MATERIALIZED (
+    SELECT id FROM jobs_job CROSS JOIN (SELECT set_config('synchronous_commit', 'off', TRUE) OFFSET 0) relaxed
+    WHERE unsettled AND status || '' = 'completed' ORDER BY id LIMIT {BATCH} FOR NO KEY UPDATE OF jobs_job SKIP LOCKED
+), met AS (
+    UPDATE jobs_dependency SET met_at = now() WHERE parent_id = ANY(ARRAY(SELECT id FROM done)) AND met_at IS NULL
+), edge AS MATERIALIZED (
+    SELECT done.id AS parent, d.job_id FROM done
+    CROSS JOIN LATERAL (SELECT job_id FROM jobs_dependency WHERE parent_id = done.id OFFSET 0) d
+), free AS MATERIALIZED (
+    SELECT j.id, j.version FROM (SELECT DISTINCT job_id FROM edge) touched
+    CROSS JOIN LATERAL (SELECT id, version FROM jobs_job
+        WHERE id = touched.job_id AND status = 'pending' AND gate = 'dependencies' AND (
+            SELECT other.id FROM jobs_dependency other WHERE other.job_id = touched.job_id AND other.met_at IS NULL
+              AND other.parent_id <> ALL(ARRAY(SELECT id FROM done)) LIMIT 1) IS NULL OFFSET 0) j
+), locked AS MATERIALIZED (
+    SELECT j.id FROM jobs_job j JOIN (SELECT * FROM free LIMIT {WIDTH}) f ON f.id = j.id AND f.version = j.version
+    ORDER BY j.id FOR NO KEY UPDATE OF j SKIP LOCKED
+), moved AS (
+    UPDATE jobs_job j SET gate = {UNBLOCKED_GATE}, gate_since = now(), updated_at = now(), version = version + 1
+    FROM locked WHERE j.id = locked.id
+    RETURNING {RETURNED}
+), settled AS (
+    UPDATE jobs_job SET unsettled = FALSE WHERE id = ANY(ARRAY(SELECT id FROM done)) AND id NOT IN (
+        SELECT parent FROM edge JOIN free ON free.id = edge.job_id WHERE free.id NOT IN (SELECT id FROM moved))
+    RETURNING id
+)
+SELECT moved.*, (SELECT count(*) FROM settled), (SELECT count(*) FROM done),
+    (SELECT id FROM jobs_job WHERE unsettled AND status || '' <> 'completed' LIMIT 1) IS NOT NULL
+FROM (SELECT 1) one LEFT JOIN moved ON TRUE
+"""
 
 
-def settle() -> int:
+class Settled(NamedTuple):
+    """`rows` were settled or moved; `more`: another call may find more at once."""
+
+    rows: int
+    more: bool
+
+
+def settle() -> Settled:
     """Tell the dependents of finished jobs: unblock those of completed ones; those of the others follow their policy.
 
-    Returns how many rows it settled or moved; call again until it returns 0, for each call does a bounded part.
+    Each call does a bounded part. What somebody else holds right now is passed over, for a later call.
     """
+    found = fetch(_SETTLE_COMPLETED, {})
+    *_, settled, parents, bad = found[0]
+    moved = [job_of(row) for row in found if row[0] is not None]
+    events.announce(map(events.delta_of, moved))
+    more = parents == BATCH or len(moved) == WIDTH
+    return _settle_the_others(settled + len(moved)) if bad else Settled(settled + len(moved), more)
+
+
+def _settle_the_others(before: int) -> Settled:
+    """What ends jobs is waited for to reach the disk, like every end."""
     with transaction.atomic():
-        parents = execute(_UNSETTLED, {})
-        if not parents:
-            return 0
-        every = [row["id"] for row in parents]
-        completed = [row["id"] for row in parents if row["status"] == "completed"]
-        ended_badly = [row["id"] for row in parents if row["status"] in ("failed", "cancelled")]
-        moved: list[Job] = []
-        if not ended_badly:
-            # Only opens gates: should the disk not have it after a crash, the parents are unsettled still, and whatever was built
-            # on an open gate is behind it in the log. What ends jobs is waited for, like every end.
-            execute("SET LOCAL synchronous_commit = off", {})
-        if completed:
-            execute(MEET, {"parents": completed})
-        if ended_badly:
-            execute(MEET_ANYWAY, {"parents": ended_badly})
-            moved += jobs_from(END_DEPENDENTS, {"parents": ended_badly, "gone": False, "by": "dispatcher"})
-        moved += jobs_from(UNBLOCK, {"parents": every})
-        settled = execute(_SETTLED, {"parents": every})
+        parents = {"parents": [id_ for (id_,) in fetch(_ENDED_BADLY, {})]}
+        execute(MEET_ANYWAY, parents)
+        moved = jobs_from(END_DEPENDENTS, parents | {"gone": False, "by": "dispatcher"})
+        moved += jobs_from(UNBLOCK, parents)
+        settled = execute(_SETTLED, parents)
         failpoint("settle.before_commit")
         events.announce(map(events.delta_of, moved))
-    return len(moved) + len(settled)
+    rows = len(moved) + len(settled)
+    return Settled(before + rows, rows > 0)

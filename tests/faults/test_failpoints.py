@@ -16,6 +16,17 @@ from jobs.lifecycle import Submission
 lifecycle.submit_many([Submission(tool="fault.work", id="{name}-parent"),
     Submission(tool="fault.work", id="{name}-child", depends_on=["{name}-parent"])], by="t")
 """
+# A child that waits for what is cancelled before its time.
+DOOMED = """
+from datetime import timedelta
+from django.utils import timezone
+from jobs import lifecycle
+from jobs.lifecycle import Submission
+parent, _ = lifecycle.submit_many([
+    Submission(tool="fault.work", id="{name}-doomed", run_at=timezone.now() + timedelta(hours=1)),
+    Submission(tool="fault.work", id="{name}-dependent", depends_on=["{name}-doomed"])], by="t")
+lifecycle.cancel(parent.id, by="t")
+"""
 CANCEL = "from jobs import lifecycle; lifecycle.cancel('{job}', by='t')"
 
 
@@ -55,6 +66,8 @@ def drive(running, points, folder):
         client_dies(running, f"{point.split('.')[0]}-{len(reached(folder))}", cancels=point.startswith("cancel"))
     running.submit(JOBS, prefix=name, params={"seconds": 0.3})
     running.manage("shell", "-v", "0", "-c", FAMILY.format(name=name))
+    if named(points, "settle"):
+        running.manage("shell", "-v", "0", "-c", DOOMED.format(name=name))
     if named(points, "lose"):
         running.submit(1, prefix=f"{name}-victim", tool="fault.stops", params={"seconds": 60})
         attempt, job, pid = begun(running, f"{name}-victim-0")

@@ -130,7 +130,7 @@ def run(world):
         if paused:
             steering.pause(kind, name, by="t")
     for _ in range(ROUNDS):
-        while lifecycle.settle():
+        while lifecycle.settle().rows:
             pass
         lifecycle.open_due()
         now = admission.outlook()
