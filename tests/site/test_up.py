@@ -17,6 +17,8 @@ import pytest
 from benchmarks.stack import ROOT, free_port, scratch_database, wait_until
 from jobsite.embedded import endpoints
 
+pytestmark = pytest.mark.early
+
 PASSWORD_LINE = re.compile(r"sign in as admin with the password (\S+)")
 SERVERS = ("postgres", "valkey-server", "redis-server")
 
