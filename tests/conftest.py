@@ -1,7 +1,15 @@
 """What every test needs."""
 
+import signal
+
 import pytest
 from django.db import connection
+
+
+def pytest_configure():
+    """What a shell runs in the background ignores Ctrl-C, and so do its children: tests that press it would wait for ever."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
