@@ -112,7 +112,10 @@ def _settle() -> lifecycle.Settled:
 
 
 def warm_up() -> None:
-    """Have the statements of a round planned before the first job waits for them, as children do (execution.warm_up)."""
+    """Have the statements of a round planned before the first job waits for them, as children do (execution.warm_up).
+
+    Only for who leads: two that settle at once, each a parent of one child, would each see it wait for the other's.
+    """
     nothing = Room(slots=0, resources=Resources(memory_mb=0, cpu_weight=0, disk_mb=0))
     for _ in range(UNTIL_PLANNED):
         admission.outlook()
@@ -171,7 +174,6 @@ class Dispatcher:
                 self._rest(1.0)
 
     def _lead(self) -> None:
-        warm_up()
         while not self.stopping and not workers.lead():
             if workers.depose_silent_leader(SILENT_FOR):
                 log.warning("the leading dispatcher was silent for %g s: it leads no longer", SILENT_FOR)
@@ -181,6 +183,7 @@ class Dispatcher:
         if self.stopping:
             return
         log.info("this dispatcher leads")
+        warm_up()
         works = {"figures": keep_figures, "cleaning": clean, "retention": retention.remove_for_now}
         chores = [Chore(name, work) for name, work in works.items()]
         for chore in chores:

@@ -9,6 +9,7 @@ from django.db import transaction
 from jobs import events
 from jobs.failpoints import failpoint
 from jobs.lifecycle.rows import RETURNED, UNBLOCKED_GATE, UNPAUSED_GATE, execute, fetch, job_of, jobs_from
+from jobs.states import Status
 
 # Parents that one call takes up, and dependents that it moves.
 BATCH, WIDTH = 1000, 5000
@@ -32,8 +33,9 @@ def open_due() -> int:
     return len(moved)
 
 
-_ENDED_BADLY = f"""
-SELECT id FROM jobs_job WHERE unsettled AND status || '' <> 'completed' ORDER BY id LIMIT {BATCH} FOR NO KEY UPDATE SKIP LOCKED
+_NOT_COMPLETED = f"""
+SELECT id, status FROM jobs_job WHERE unsettled AND status || '' <> 'completed' ORDER BY id LIMIT {BATCH}
+FOR NO KEY UPDATE SKIP LOCKED
 """
 MEET = """
 UPDATE jobs_dependency SET met_at = now() WHERE parent_id = ANY(%(parents)s) AND met_at IS NULL RETURNING job_id
@@ -201,19 +203,21 @@ def settle() -> Settled:
     *_, settled, parents, bad = found[0]
     moved = [job_of(row) for row in found if row[0] is not None]
     events.announce(map(events.delta_of, moved))
-    more = parents == BATCH or len(moved) == WIDTH
-    return _settle_the_others(settled + len(moved)) if bad else Settled(settled + len(moved), more)
+    done = Settled(settled + len(moved), parents == BATCH or len(moved) == WIDTH)
+    return _settle_the_others(done) if bad else done
 
 
-def _settle_the_others(before: int) -> Settled:
-    """What ends jobs is waited for to reach the disk, like every end."""
+def _settle_the_others(before: Settled) -> Settled:
+    """What ends jobs is waited for to reach the disk, like every end. One that was let in again meanwhile ends nobody."""
     with transaction.atomic():
-        parents = {"parents": [id_ for (id_,) in fetch(_ENDED_BADLY, {})]}
-        execute(MEET_ANYWAY, parents)
-        moved = jobs_from(END_DEPENDENTS, parents | {"gone": False, "by": "dispatcher"})
-        moved += jobs_from(UNBLOCK, parents)
-        settled = execute(_SETTLED, parents)
+        found = fetch(_NOT_COMPLETED, {})
+        every = {"parents": [parent for parent, _ in found]}
+        ended_badly = {"parents": [parent for parent, status in found if status in (Status.FAILED, Status.CANCELLED)]}
+        execute(MEET_ANYWAY, ended_badly)
+        moved = jobs_from(END_DEPENDENTS, ended_badly | {"gone": False, "by": "dispatcher"})
+        moved += jobs_from(UNBLOCK, every)
+        settled = execute(_SETTLED, every)
         failpoint("settle.before_commit")
         events.announce(map(events.delta_of, moved))
     rows = len(moved) + len(settled)
-    return Settled(before + rows, rows > 0)
+    return Settled(before.rows + rows, before.more or rows > 0)

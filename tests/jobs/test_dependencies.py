@@ -119,3 +119,15 @@ def test_a_retried_dependent_fails_again_while_its_parent_is_failed_and_runs_onc
     completed(Job.objects.get(pk=parent.id))
     lifecycle.settle()
     assert Job.objects.get(pk=child.id).gate == "open"
+
+
+def test_a_parent_that_was_let_in_again_before_its_dependents_were_told_ends_none_of_them():
+    parent = submitted()
+    child = submitted(depends_on=[parent.id])
+    failed(parent)
+    lifecycle.retry(parent.id, by="t")
+    Job.objects.filter(pk=parent.id).update(unsettled=True)
+    while lifecycle.settle().rows:
+        pass
+    row = Job.objects.get(pk=child.id)
+    assert (row.status, row.gate) == ("pending", "dependencies")
