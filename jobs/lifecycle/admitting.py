@@ -63,9 +63,12 @@ def admit(ids: Sequence[str], *, config: str, rated: Sequence[str] = ()) -> list
     return moved
 
 
+# Who is just beginning one waits for the disk with it locked; the dispatcher does not wait with them.
 _NOTE_RUNG = """
-WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', TRUE) AS so)
-UPDATE jobs_attempt SET rung_at = now(), rings = rings + 1 FROM relaxed WHERE id = ANY(%(ids)s) AND state = 'admitted' RETURNING id
+WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', TRUE) AS so), free AS (
+    SELECT id FROM jobs_attempt WHERE id = ANY(%(ids)s) AND state = 'admitted' ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE jobs_attempt a SET rung_at = now(), rings = rings + 1 FROM relaxed, free WHERE a.id = free.id RETURNING a.id
 """
 
 

@@ -1,7 +1,8 @@
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from benchmarks.admission_rounds import FILL
 from benchmarks.stack import wait_until
@@ -12,6 +13,7 @@ from jobs.models import Attempt, Job, QueueConfig
 from jobs.redis_link import connection as redis_connection
 from jobs.retry import Again
 from tests.factories import admit, admitted, completed, failed, running, submitted
+from tests.races import race
 
 pytestmark = pytest.mark.django_db
 
@@ -119,6 +121,27 @@ def test_each_admitted_attempt_rings_and_rings_again_when_nobody_answers(setting
     assert redis_connection().llen(key) == 2
     assert Attempt.objects.get().rings == 2
     redis_connection().delete(key)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_attempt_that_is_just_begun_keeps_the_dispatcher_waiting_for_nothing():
+    free, taken = (admitted().current_attempt_id for _ in range(2))
+    held, done = threading.Event(), threading.Event()
+
+    def begin_or_note(n):
+        if n:
+            assert held.wait(10)
+            try:
+                return lifecycle.note_rung([free, taken])
+            finally:
+                done.set()
+        with transaction.atomic():
+            Attempt.objects.select_for_update().get(pk=taken)
+            held.set()
+            return done.wait(10)
+
+    assert race(2, begin_or_note) == [True, 1]
+    assert Attempt.objects.get(pk=free).rings == 1
 
 
 def test_a_child_that_lingers_at_the_door_is_called_and_no_doorbell_is_sent(settings):

@@ -84,3 +84,14 @@ def test_a_limit_that_was_lowered_holds_from_the_moment_it_is_acknowledged(stack
     # What was running when the change was acknowledged counts: nothing began beside it.
     assert all(began >= ended for began, _ in after for ended in running_then)
     assert most_at_once([span for span in found if span[0] > raised]) > 1
+
+
+def test_room_that_is_given_is_used_within_a_second_of_the_change(stack, tmp_path):
+    log = tmp_path / "marks"
+    configure = "steering.configure({'max_concurrent_jobs': %d}, version=configuration.row().version, by='t')"
+    shell(stack, "from jobs import configuration", configure % 0)
+    submit(stack, 1, {"path": str(log)})
+    wait_until("it waits", lambda: stack.one("SELECT count(*) FROM jobs_job WHERE status = 'pending'") == 1)
+    shown = shell(stack, "from jobs import configuration", configure % 1, "print(time.monotonic())")
+    wait_until("it has run", lambda: spans(log))
+    assert spans(log)[0][0] - float(shown) < 1.0
