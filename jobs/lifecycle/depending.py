@@ -44,7 +44,8 @@ SELECT * FROM moved
 def depend(job_id: str, *, add: Sequence[str] = (), remove: Sequence[str] = (), by: str) -> Job:
     """Let a pending job wait for further jobs, or no longer for some.
 
-    Raises `NotFound`, `IllegalMove` (it is not pending), `UnknownDependency` or `DependencyCycle`; then nothing was changed.
+    Raises `NotFound`, `IllegalMove` (it is not pending), `UnknownDependency`, `DependencyCycle` or `Conflict`; then nothing was
+    changed.
     """
     wanted = list(dict.fromkeys(add))
     with transaction.atomic():

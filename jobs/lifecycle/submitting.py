@@ -240,7 +240,7 @@ def _revised(job_id: str, params: dict[str, Json]) -> dict[str, str]:
 def retry(job_id: str, *, by: str, params: dict[str, Json] | None = None) -> Job:
     """Send a failed or cancelled job back to pending with all its retries, and with other `params` if given.
 
-    Raises `NotFound` or `IllegalMove`, and for params that do not fit what `submit` raises.
+    Raises `NotFound`, `IllegalMove` or `Conflict`, and for params that do not fit what `submit` raises.
     """
     values = {"id": job_id, "by": by, "reason": "tried again by hand", "params": None, "fingerprint": None}
     values |= head_starts(configuration.limits())
