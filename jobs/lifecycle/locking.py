@@ -37,8 +37,9 @@ def lock_with_parents(ids: Collection[str], also: Collection[str] = ()) -> dict[
     """
     for _ in range(_TRIES):
         with transaction.atomic():
-            found = lock_jobs({*ids, *also} | _waited_for(ids))
-            if _waited_for(ids) <= found.keys():
+            parents = _waited_for(ids)
+            found = lock_jobs({*ids, *also} | parents)
+            if _waited_for(ids) <= parents:
                 completed = [i for i, status in found.items() if status == Status.COMPLETED]
                 execute(_MEET, {"parents": completed, "jobs": list(ids)})
                 return found
