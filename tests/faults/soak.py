@@ -187,7 +187,7 @@ def main() -> int:
     table.add_column("figure")
     table.add_column("seen", justify="right")
     for name, value in figures.items():
-        table.add_row(name.replace("_", " "), str(value))
+        table.add_row(name.replace("_", " "), "too short a run to say" if value is None else str(value))
     Console().print(table)
     kept = Path(PATH).with_name("soak.json")
     kept.parent.mkdir(exist_ok=True)
