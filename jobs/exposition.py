@@ -17,7 +17,7 @@ class Family:
     about: str
     kind: Literal["gauge", "counter"]
     labels: Sequence[str] = ()
-    values: Mapping[Sequence[str], float] = field(default_factory=dict)
+    values: Mapping[tuple[str, ...], float] = field(default_factory=dict)
 
 
 def exposed(families: Iterable[Family]) -> str:

@@ -14,6 +14,7 @@ from jobs.states import FINAL, Gate, Status
 from jobs.workers import ALIVE_FOR, LEADER_LOCK
 
 Row = Mapping[str, Any]
+Figures = dict[tuple[str, ...], float]
 
 _JOBS = "SELECT status, gate, tool, sum(n)::bigint FROM jobs_tally GROUP BY 1, 2, 3 HAVING sum(n) > 0"
 # Days are kept for ever and every event is in one, so these sums only grow. An attempt that ended otherwise has failed; those that
@@ -53,8 +54,8 @@ def measured() -> str:
 
 
 def _jobs() -> Iterator[Family]:
-    jobs: Counter[tuple[str, str]] = Counter()
-    gates: Counter[tuple[str]] = Counter({(gate,): 0 for gate in Gate.values})
+    jobs: Counter[tuple[str, ...]] = Counter()
+    gates: Counter[tuple[str, ...]] = Counter({(gate,): 0 for gate in Gate.values})
     for status, gate, tool, number in fetch(_JOBS, {}):
         jobs[status, tool] += number
         if status == Status.PENDING:
@@ -67,9 +68,9 @@ def _jobs() -> Iterator[Family]:
 def _events() -> Iterator[Family]:
     rows = execute(_EVENTS, {})
     yield _by_tool("jobsite_jobs_submitted_total", "Jobs that came in.", rows, lambda row: row["submitted"])
-    ends = {(status, str(row["tool"])): row[status] for row in rows for status in sorted(FINAL)}
+    ends: Figures = {(status, str(row["tool"])): row[status] for row in rows for status in sorted(FINAL)}
     yield Family(name="jobsite_jobs_ended_total", about="Ends of jobs.", kind="counter", labels=("status", "tool"), values=ends)
-    outcomes = {(outcome, str(row["tool"])): n for row in rows for outcome, n in _outcomes(row).items()}
+    outcomes: Figures = {(outcome, str(row["tool"])): n for row in rows for outcome, n in _outcomes(row).items()}
     about = "Attempts that began and have ended."
     yield Family(name="jobsite_attempts_total", about=about, kind="counter", labels=("outcome", "tool"), values=outcomes)
     yield _by_tool("jobsite_retries_total", "Attempts that failed and were followed by another.", rows, lambda row: row["retried"])
@@ -93,7 +94,7 @@ def _outcomes(row: Row) -> dict[str, int]:
 
 
 def _by_tool(name: str, about: str, rows: Sequence[Row], figure: Callable[[Row], float]) -> Family:
-    values = {(str(row["tool"]),): figure(row) for row in rows}
+    values: Figures = {(str(row["tool"]),): figure(row) for row in rows}
     return Family(name=name, about=about, kind="counter", labels=("tool",), values=values)
 
 
