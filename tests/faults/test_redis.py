@@ -56,7 +56,7 @@ def test_doorbells_that_died_with_redis_are_rung_again(site, row):
 @pytest.mark.timeout(300)
 @pytest.mark.fault("FLUSHALL every second under load", "0/0/0; workers still consume")
 def test_what_is_flushed_under_load_is_rung_again(site, row, short):
-    seconds = 10 if short else 40
+    seconds = 7 if short else 40
     with site(worker_processes=3, slots=6) as running:
         running.submitting(seconds * 20, rate=20, params={"seconds": 0.05})
         for _ in range(seconds):
@@ -71,7 +71,7 @@ def test_what_is_flushed_under_load_is_rung_again(site, row, short):
 @pytest.mark.timeout(300)
 @pytest.mark.fault("quick Redis restarts under load", "0/0/0; workers still consume")
 def test_redis_that_is_restarted_again_and_again_loses_nothing(site, row, short):
-    restarts = 8 if short else 30
+    restarts = 6 if short else 30
     with site(worker_processes=3, slots=6) as running:
         running.submitting(restarts * 15, rate=15, params={"seconds": 0.05})
         for _ in range(restarts):
