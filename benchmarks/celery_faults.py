@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -128,7 +129,8 @@ def idle_worker_killed(subject: Subject, prefix: str, rounds: int) -> int:
         send = subject.armed(f"{prefix}{number}")
         group = [psutil.Process(subject.worker_pid()), *psutil.Process(subject.worker_pid()).children(recursive=True)]
         for process in group:
-            process.suspend()
+            with contextlib.suppress(psutil.NoSuchProcess):  # one that has just been replaced
+                process.suspend()
         send()
         time.sleep(1)
         subject.kill_worker()
@@ -143,7 +145,8 @@ def child_killed(subject: Subject, prefix: str, rounds: int) -> int:
         time.sleep(0.7)
         children = psutil.Process(subject.worker_pid()).children()
         if children:
-            random.choice(children).kill()  # noqa: S311  (which one dies is no secret)
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended by itself
+                random.choice(children).kill()  # noqa: S311  (which one dies is no secret)
     return 2 * rounds
 
 

@@ -134,7 +134,7 @@ _MOVES = """(
         (1, 'submit', '', 'pending', created, TRUE), (2, 'admit', 'pending', 'pending', started, tried),
         (3, 'start', 'pending', 'running', started, tried),
         (4, CASE status WHEN 'completed' THEN 'finish' WHEN 'failed' THEN 'fail' ELSE 'cancel' END, 'running', status, ended, final)
-    ) m(n, verb, before, after, at, happened) WHERE happened ORDER BY at) e"""
+    ) m(n, verb, before, after, at, happened) WHERE happened ORDER BY at, n) e"""
 
 
 def fill(number: int, say: Callable[[str], None]) -> None:

@@ -16,6 +16,7 @@ from jobs import audit
 from jobs.errors import NotFound
 from jobs.models import Delivery, Webhook
 from jobs.payloads import clean_text
+from jobs.retry import backed_off
 
 MOST_TRIES = 14
 FIRST_RETRY, LONGEST_RETRY = 5.0, 3600.0
@@ -95,9 +96,9 @@ def note(delivery: Delivery, outcome: Outcome) -> bool:
 
 
 def pause_after(tries: int, wanted: float | None = None, *, drawn: float | None = None) -> float:
-    """Seconds until the next try: doubling, up to an hour, with a fifth of it drawn, or what the receiver asked for."""
+    """Seconds until the next try, up to an hour: doubling, a fifth of it drawn, or what the receiver asked for if that is more."""
     spread = random.uniform(0.8, 1.0) if drawn is None else drawn  # noqa: S311  (when to call is no secret)
-    doubled: float = FIRST_RETRY * 2 ** min(tries - 1, 20)
+    doubled = backed_off(tries - 1, first=FIRST_RETRY, cap=LONGEST_RETRY)
     return min(LONGEST_RETRY, max(doubled * spread, wanted or 0.0))
 
 

@@ -13,6 +13,7 @@ from jobs import horizon, payloads
 from jobs.horizon import Horizon
 from jobs.models import Event, Subscription
 from jobs.receivers import Happened, Subscriber, every, kind_of
+from jobs.retry import backed_off
 
 log = logging.getLogger(__name__)
 
@@ -124,11 +125,10 @@ def _move(place: Subscription, position: int) -> None:
 
 
 def _put_off(place: Subscription, event: Happened, error: Exception) -> None:
-    failures = place.failures + 1
-    wait = timedelta(seconds=min(LONGEST_RETRY, FIRST_RETRY * 2 ** min(failures - 1, 20)))
+    wait = timedelta(seconds=backed_off(place.failures, first=FIRST_RETRY, cap=LONGEST_RETRY))
     Subscription.objects.filter(pk=place.pk).update(
         position=event.id - 1,
-        failures=failures,
+        failures=place.failures + 1,
         retry_at=Now() + wait,
         last_error=payloads.clean_text(f"{type(error).__name__}: {payloads.shown(error)}", 2000),
         seen_at=Now(),

@@ -9,6 +9,12 @@ from jobs.errors import RETRIED, Category
 MAX_LOSSES = 3
 
 
+def backed_off(tries_so_far: int, *, first: float, factor: float = 2.0, cap: float) -> float:
+    """Seconds before the next try, before any jitter: `first * factor ** tries_so_far`, at most `cap`."""
+    # The exponent is bounded because factor ** 5000 overflows a float long after the cap was reached.
+    return min(cap, first * factor ** min(tries_so_far, 64))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Retry:
     """How often and how patiently to try again.
@@ -26,8 +32,7 @@ class Retry:
 
         Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015 (full jitter).
         """
-        # The exponent is bounded because factor ** 5000 overflows a float long after the cap was reached.
-        return min(self.cap, self.first * self.factor ** min(retries_so_far, 64)) * jitter
+        return backed_off(retries_so_far, first=self.first, factor=self.factor, cap=self.cap) * jitter
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,8 +23,8 @@ MOST = 2000
 
 _MARK = "SELECT counted, fence, fence_xid FROM jobs_rollupmark WHERE id = 1 FOR UPDATE"
 _FENCE = "UPDATE jobs_rollupmark SET fence = %(event)s, fence_xid = %(xid)s WHERE id = 1 AND fence = counted AND fence < %(event)s"
-_SUMS = """submitted started completed failed cancelled retried lost ended run_ms wasted_ms memory_asked_mb memory_used_mb
-    cpu_asked cpu_used scored score""".split()  # noqa: SIM905  (as a list literal it would fill a page)
+_SUMS = """submitted started completed failed cancelled retried lost quarantined timed_out interrupted stopped ended run_ms
+    wasted_ms memory_asked_mb memory_used_mb cpu_asked cpu_used scored score""".split()  # noqa: SIM905  (as a list literal it would fill a page)
 _ADDED = ", ".join(f"{name} = r.{name} + EXCLUDED.{name}" for name in _SUMS)
 _SUMMED = ", ".join(f"sum({name}) AS {name}" for name in _SUMS)
 _MERGED = """{name} = (SELECT COALESCE(jsonb_object_agg(key, n), '{{}}') FROM (
@@ -35,7 +35,7 @@ _MERGED = """{name} = (SELECT COALESCE(jsonb_object_agg(key, n), '{{}}') FROM (
 # 1 what each event says; 2 by minute and group; 3 the same for hours and days, with the histograms; 4 added to what is there.
 _COUNT = f"""
 WITH moves AS MATERIALIZED (
-    SELECT date_trunc('minute', e.at) AS minute, e.verb, e.before, e.after, j.tool, j.operation, j.project, a.memory_mb,
+    SELECT date_trunc('minute', e.at) AS minute, e.verb, e.before, e.after, j.tool, j.operation, j.project, a.state, a.memory_mb,
         a.cpu_weight, a.peak_memory_mb, a.cpu_percent / 100 AS cores, m.performance_score AS score,
         CASE WHEN e.verb = 'start' THEN EXTRACT(EPOCH FROM e.at - a.ready_at)::float8 * 1000 END AS wait_ms,
         CASE WHEN e.before = 'running' AND e.after <> 'running'
@@ -54,7 +54,10 @@ WITH moves AS MATERIALIZED (
         count(*) FILTER (WHERE after = 'completed') AS completed, count(*) FILTER (WHERE after = 'failed') AS failed,
         count(*) FILTER (WHERE after = 'cancelled') AS cancelled,
         count(*) FILTER (WHERE verb IN ('fail', 'fall_back', 'lose') AND after = 'pending') AS retried,
-        count(*) FILTER (WHERE verb IN ('lose', 'quarantine')) AS lost, count(run_ms) AS ended, COALESCE(sum(run_ms), 0) AS run_ms,
+        count(*) FILTER (WHERE verb IN ('lose', 'quarantine')) AS lost, count(*) FILTER (WHERE verb = 'quarantine') AS quarantined,
+        count(run_ms) FILTER (WHERE state = 'timed_out') AS timed_out,
+        count(run_ms) FILTER (WHERE state = 'interrupted') AS interrupted,
+        count(run_ms) FILTER (WHERE state = 'cancelled') AS stopped, count(run_ms) AS ended, COALESCE(sum(run_ms), 0) AS run_ms,
         COALESCE(sum(run_ms) FILTER (WHERE after <> 'completed'), 0) AS wasted_ms,
         COALESCE(sum(memory_mb) FILTER (WHERE run_ms IS NOT NULL), 0) AS memory_asked_mb,
         COALESCE(sum(peak_memory_mb) FILTER (WHERE run_ms IS NOT NULL), 0) AS memory_used_mb,

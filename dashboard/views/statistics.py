@@ -7,7 +7,7 @@ from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
-from jobs import periods
+from jobs import periods, statistics
 from jobs.periods import PERIODS
 from jobs.sight import sight_of
 
@@ -39,5 +39,6 @@ def page(request: HttpRequest) -> HttpResponse:
         "periods": TITLES.items(),
         "slowest": slow[:NAMED],
         "wasteful": wasteful[:NAMED],
+        "refused": statistics.refused_writes(sight),
     }
     return render(request, "dashboard/statistics.html", context)

@@ -175,7 +175,7 @@ def _outcome(job_id: str, by: str, verb: Callable[[str, str], Job | None]) -> tu
 
 @admin.register(Attempt)
 class AttemptAdmin(OfJob):
-    list_display = ("job_link", "number", "shown", "worker", "admitted_at", "started_at", "finished_at", "error")
+    list_display = ("job_link", "number", "shown", "worker", "admitted_at", "started_at", "finished_at", "refused_writes", "error")
     list_filter = ("state",)
     list_display_links = ("number",)
     exclude = ("job",)

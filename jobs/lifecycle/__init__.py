@@ -15,6 +15,7 @@ holding     withdraw pause resume release     keep waiting jobs back
 ranking     reprioritise rerank               move them in line
 asking      answer                            what only the caller can tell
 depending   depend                            change what a job waits for
+locking                                       what verbs about several jobs lock
 changing    change                            what it needs, how long, how often and when it may run
 settling    open_due expire settle                   what time and finished parents change
 deleting    delete                            take a job away

@@ -6,9 +6,9 @@ from django.db import transaction
 
 from jobs import audit, events
 from jobs.errors import Conflict, IllegalMove, NotFound
-from jobs.lifecycle.depending import lock_jobs
+from jobs.lifecycle.locking import lock_with_parents
 from jobs.lifecycle.rows import execute, jobs_from
-from jobs.lifecycle.settling import END_DEPENDENTS, MEET, MEET_ANYWAY, UNBLOCK
+from jobs.lifecycle.settling import END_DEPENDENTS, MEET_ANYWAY, UNBLOCK
 from jobs.models import Dependency, Job
 from jobs.states import Status
 
@@ -29,28 +29,36 @@ def delete(job_id: str, *, by: str) -> None:
 
 def _delete(job_id: str, by: str) -> bool:
     """False: a dependent came between the look and the locks, which are always taken in one order."""
-    found = lock_jobs({job_id} | _waiting_for(job_id))
+    dependents = _waiting_for(job_id)
+    # What they wait for beside this one, too: it may be settled at this moment, and each side would leave them to the other.
+    found = lock_with_parents(dependents, {job_id})
     if job_id not in found:
         raise NotFound(f"there is no job {job_id!r}")
     if found[job_id] == Status.RUNNING:
         raise IllegalMove(f"job {job_id} is running; cancel it first")
     # From here on nobody can make another job depend on it.
-    if _waiting_for(job_id) - found.keys():
+    if _waiting_for(job_id) - dependents:
         return False
-    moved = []
-    parents = {"parents": [job_id], "gone": True, "by": by}
-    if found[job_id] == Status.COMPLETED:
-        execute(MEET, parents)
-    else:
-        execute(MEET_ANYWAY, parents)
-        moved += jobs_from(END_DEPENDENTS, parents)
-    moved += jobs_from(UNBLOCK, parents)
+    moved = _let_go(job_id, by, completed=found[job_id] == Status.COMPLETED)
     job = Job.objects.only("tool", "status", "submitted_by").get(pk=job_id)
     before = {"tool": job.tool, "status": job.status, "submittedBy": job.submitted_by}
     audit.note("delete", f"job {job_id}", by=by, before=before)
     job.delete()
     events.announce(map(events.delta_of, moved), poke=True)
     return True
+
+
+def _let_go(job_id: str, by: str, *, completed: bool) -> list[Job]:
+    """What settling would do for its dependents, all of it now: there is no later for a job that is gone."""
+    parents = {"parents": [job_id], "gone": True, "by": by}
+    told = []
+    if not completed:
+        execute(MEET_ANYWAY, parents)
+        while moved := jobs_from(END_DEPENDENTS, parents):
+            told += moved
+    while moved := jobs_from(UNBLOCK, parents):
+        told += moved
+    return told
 
 
 def _waiting_for(job_id: str) -> set[str]:

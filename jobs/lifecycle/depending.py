@@ -1,8 +1,8 @@
-"""The verb that changes what a pending job waits for; and the locks on parents that submitting shares with it."""
+"""The verb that changes what a pending job waits for; and the marks on parents that submitting shares with it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from django.db import connection, transaction
 from django.db.models import Max
@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from jobs import dependencies, events
 from jobs.lifecycle.holding import as_it_is, withdraw_one
+from jobs.lifecycle.locking import lock_with_parents
 from jobs.lifecycle.rows import GATE, RETURNED, jobs_from
 from jobs.models import Dependency, Job
 from jobs.states import FINAL, Status
@@ -17,14 +18,6 @@ from jobs.submission import ID, refuse_too_many_dependencies
 
 # Key of the advisory lock under which edges between jobs that exist are made: "edge" in ASCII.
 _EDGES = 0x65646765
-
-
-def lock_jobs(ids: Collection[str]) -> dict[str, str]:
-    """id -> status of those that exist, locked in the order that every verb takes, so that none of them moves unseen."""
-    if not ids:
-        return {}
-    rows = Job.objects.filter(id__in=[i for i in ids if ID.fullmatch(i)]).order_by("id").select_for_update(no_key=True)
-    return dict(rows.values_list("id", "status"))
 
 
 def mark_parents(found: dict[str, str]) -> None:
@@ -51,15 +44,16 @@ SELECT * FROM moved
 def depend(job_id: str, *, add: Sequence[str] = (), remove: Sequence[str] = (), by: str) -> Job:
     """Let a pending job wait for further jobs, or no longer for some.
 
-    Raises `NotFound`, `IllegalMove` (it is not pending), `UnknownDependency` or `DependencyCycle`; then nothing was changed.
+    Raises `NotFound`, `IllegalMove` (it is not pending), `UnknownDependency`, `DependencyCycle` or `Conflict`; then nothing was
+    changed.
     """
     wanted = list(dict.fromkeys(add))
     with transaction.atomic():
         # 1. One at a time makes edges among jobs that exist: of two clients, each with half of a cycle, the second sees it.
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_EDGES])
-        # 2. The job and all its new parents, in one order.
-        found = lock_jobs({job_id, *wanted})
+        # 2. The job with all its parents, also the new ones, in one order.
+        found = lock_with_parents({job_id}, wanted)
         status = found.pop(job_id, "")
         if status != Status.PENDING:
             return as_it_is(job_id, "made to wait for others")

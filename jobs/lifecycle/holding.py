@@ -6,6 +6,7 @@ from django.db import connection, transaction
 
 from jobs import events
 from jobs.errors import IllegalMove, NotFound
+from jobs.lifecycle.locking import lock_with_parents
 from jobs.lifecycle.rows import RETURNED, UNPAUSED_GATE, jobs_from
 from jobs.models import Job
 from jobs.payloads import clean_text
@@ -108,7 +109,7 @@ WITH was AS (
 ), resettled AS (
     UPDATE jobs_job p SET unsettled = TRUE
     FROM jobs_dependency d, moved
-    WHERE d.job_id = moved.id AND d.met_at IS NULL AND p.id = d.parent_id AND p.status IN ('completed', 'failed', 'cancelled')
+    WHERE d.job_id = moved.id AND d.met_at IS NULL AND p.id = d.parent_id AND p.status IN ('failed', 'cancelled')
 )
 SELECT * FROM moved
 """
@@ -136,6 +137,7 @@ def release(job_id: str, *, by: str) -> Job:
 
 def _reopen(job_id: str, gate: Gate, verb: str, by: str) -> Job:
     with transaction.atomic():
+        lock_with_parents({job_id})
         moved = jobs_from(_REOPEN, {"job": job_id, "by": by, "gate": gate.value, "verb": verb})
         events.announce(map(events.delta_of, moved), poke=bool(moved))
     return moved[0] if moved else as_it_is(job_id, f"{verb}d", needs=gate)

@@ -11,6 +11,7 @@ from django.db import transaction
 
 from jobs import configuration, events
 from jobs.lifecycle.holding import withdraw_one
+from jobs.lifecycle.locking import lock_with_parents
 from jobs.lifecycle.ranking import RANK, head_starts
 from jobs.lifecycle.rows import GATE, RETURNED, execute, fetch, jobs_from
 
@@ -72,7 +73,7 @@ SELECT * FROM moved
 def regate(job_id: str) -> bool:
     """Compute the gate of a pending job anew from its dependencies, questions and time."""
     with transaction.atomic():
-        fetch(_LOCK, {"job": job_id})
+        lock_with_parents({job_id})
         withdraw_one(job_id, by=ACTOR, reason="its gate was wrong")
         moved = jobs_from(_REGATE, {"job": job_id})
         events.announce(map(events.delta_of, moved), poke=bool(moved))

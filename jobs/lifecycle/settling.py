@@ -37,9 +37,6 @@ _NOT_COMPLETED = f"""
 SELECT id, status FROM jobs_job WHERE unsettled AND status || '' <> 'completed' ORDER BY id LIMIT {BATCH}
 FOR NO KEY UPDATE SKIP LOCKED
 """
-MEET = """
-UPDATE jobs_dependency SET met_at = now() WHERE parent_id = ANY(%(parents)s) AND met_at IS NULL RETURNING job_id
-"""
 # A job that runs anyway no longer waits for this parent; for others it may wait still.
 MEET_ANYWAY = """
 UPDATE jobs_dependency d SET met_at = now() FROM jobs_job j
@@ -150,10 +147,11 @@ UPDATE jobs_job p SET unsettled = FALSE WHERE p.id = ANY(%(parents)s) AND (
     WHERE d.parent_id = p.id AND (d.met_at IS NULL OR NOT {UNMET.format("d.job_id")}) LIMIT 1) IS NULL
 RETURNING p.id
 """
-# MEET, UNBLOCK and _SETTLED for the parents that completed, in one statement, as it lies on the way of each job that waits for
-# another. It sees the rows from before it: what it meets itself counts as met. It only opens gates, so its commit is not waited
-# for to reach the disk: should a crash take it back, the parents are unsettled still, and whatever was built on an open gate is
-# behind it in the log. The arrays keep the planner from joining over all that depends on something.
+# Meets dependencies, and does UNBLOCK and _SETTLED for the parents that completed, in one statement, as it lies on the way of each
+# job that waits for another. It sees the rows from before it: what it meets itself counts as met, and what others meet meanwhile
+# does not, for which they lock the parents (locking.lock_with_parents). It only opens gates, so its commit is not waited for to
+# reach the disk: should a crash take it back, the parents are unsettled still, and whatever was built on an open gate is behind it
+# in the log. The arrays keep the planner from joining over all that depends on something.
 _SETTLE_COMPLETED = f"""
 WITH done AS MATERIALIZED (
     SELECT id FROM jobs_job CROSS JOIN (SELECT set_config('synchronous_commit', 'off', TRUE) OFFSET 0) relaxed

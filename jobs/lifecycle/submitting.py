@@ -11,7 +11,8 @@ from django.db import IntegrityError, connection, transaction
 from jobs import configuration, dependencies, events, idempotency
 from jobs.errors import AlreadyActive, Conflict, DuplicateId, IllegalMove, InvalidRequest, NotFound, Problem, Refused
 from jobs.failpoints import failpoint
-from jobs.lifecycle.depending import lock_jobs, mark_parents
+from jobs.lifecycle.depending import mark_parents
+from jobs.lifecycle.locking import lock_jobs, lock_with_parents
 from jobs.lifecycle.ranking import RANK, head_starts
 from jobs.lifecycle.rows import OPEN_QUESTION, RETURNED, jobs_from
 from jobs.limits import Limits
@@ -239,7 +240,7 @@ def _revised(job_id: str, params: dict[str, Json]) -> dict[str, str]:
 def retry(job_id: str, *, by: str, params: dict[str, Json] | None = None) -> Job:
     """Send a failed or cancelled job back to pending with all its retries, and with other `params` if given.
 
-    Raises `NotFound` or `IllegalMove`, and for params that do not fit what `submit` raises.
+    Raises `NotFound`, `IllegalMove` or `Conflict`, and for params that do not fit what `submit` raises.
     """
     values = {"id": job_id, "by": by, "reason": "tried again by hand", "params": None, "fingerprint": None}
     values |= head_starts(configuration.limits())
@@ -247,6 +248,7 @@ def retry(job_id: str, *, by: str, params: dict[str, Json] | None = None) -> Job
         with transaction.atomic():
             if params is not None:
                 values |= _revised(job_id, params)
+            lock_with_parents({job_id})
             moved = jobs_from(_RETRY, values)
             if moved:
                 events.announce(map(events.delta_of, moved), poke=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +11,9 @@ from rich.table import Table
 
 from benchmarks.stack import drop
 from tests.faults.figures import Figures, load, now, told
-from tests.faults.site import TEMPLATE, Site
+from tests.faults.site import SHORT, TEMPLATE, Site
 
 HERE = Path(__file__).parent
-SHORT = os.environ.get("FAULTS_SHORT") == "1"
 BEGAN = now()
 
 

@@ -21,8 +21,11 @@ from tests.faults.figures import PATH, percentile
 from tests.faults.site import Site
 
 TELL_EVERY, BREAK_EVERY = 10.0, (5.0, 20.0)
-# What a process loads and keeps in its first seconds is no growth.
-WARM = 60.0
+# What a process loads and caches in its first minutes is no growth; fewer samples of its life than this say nothing.
+WARM, ENOUGH = 300.0, 60
+# Every other spell of so many seconds spares the processes that are measured: broken all the time, none would live long enough.
+SPELL = 1500.0
+ENDS_THE_MEASURED = frozenset({"worker group killed", "worker replaced", "dispatcher killed"})
 MB = 1024 * 1024
 Sample = tuple[int, float, float]  # pid, seconds since the begin, MB
 
@@ -100,8 +103,9 @@ class Soak:
             count = max(1, round(seconds * rate))
             self.site.submitting(count, tool=tool, rate=rate, prefix=f"{kind}{self.batch}", params=params)
 
-    def breaking(self) -> None:
-        name = self.chance.choice(list(self.faults))
+    def breaking(self, elapsed: float) -> None:
+        spared = ENDS_THE_MEASURED if elapsed // SPELL % 2 else frozenset()
+        name = self.chance.choice([fault for fault in self.faults if fault not in spared])
         before, at = self.site.history.count("started"), time.monotonic()
         self.site.say(f"fault: {name}")
         self.faults[name]()
@@ -129,7 +133,7 @@ class Soak:
                 self.load(span)
                 load_until = now + span
             if now >= fault_at:
-                self.breaking()
+                self.breaking(now - began)
                 fault_at = time.monotonic() + self.chance.uniform(*BREAK_EVERY)
             if now >= tell_at:
                 self.measure(began)
@@ -150,17 +154,22 @@ class Soak:
         }
 
 
-def slope(seen: list[Sample]) -> float:
-    """Least squares, MB an hour, within the life of each process: one that was started anew begins low again."""
+def slope(seen: list[Sample]) -> float | None:
+    """Least squares, MB an hour, within the life of each process: one that was started anew begins low again.
+
+    None where no process lived long enough to say.
+    """
     lives: dict[int, list[Sample]] = {}
     for sample in seen:
         lives.setdefault(sample[0], []).append(sample)
     above = below = 0.0
     for life in lives.values():
+        if len(life) < ENOUGH:
+            continue
         mean_at, mean_mb = (sum(values) / len(life) for values in list(zip(*life, strict=True))[1:])
         above += sum((at - mean_at) * (mb - mean_mb) for _, at, mb in life)
         below += sum((at - mean_at) ** 2 for _, at, _ in life)
-    return round(3600 * above / below, 2) if below else 0.0
+    return round(3600 * above / below, 2) if below else None
 
 
 def main() -> int:
@@ -178,7 +187,7 @@ def main() -> int:
     table.add_column("figure")
     table.add_column("seen", justify="right")
     for name, value in figures.items():
-        table.add_row(name.replace("_", " "), str(value))
+        table.add_row(name.replace("_", " "), "too short a run to say" if value is None else str(value))
     Console().print(table)
     kept = Path(PATH).with_name("soak.json")
     kept.parent.mkdir(exist_ok=True)

@@ -27,11 +27,11 @@ def taken_over(running, broken_at):
 @pytest.mark.fault("dispatcher", "takeover <= 5 s, limits never exceeded")
 def test_another_dispatcher_takes_over(site, row, short, how):
     row.fault = f"leading dispatcher {how}"
-    rounds = 1 if short else 6
+    rounds, jobs = (1, 56) if short else (6, 480)
     with site(worker_processes=4, slots=4, LOG_LEVEL="INFO") as running:
         wait_until("it leads", lambda: leads(running, "dispatcher"))
         leader, standby = "dispatcher", "standby"
-        running.submitting(rounds * 80, rate=8, params={"seconds": 0.1})
+        running.submitting(jobs, rate=8, params={"seconds": 0.1})
         times = []
         for number in range(rounds):
             before = leads(running, standby) if number else 0
@@ -49,7 +49,7 @@ def test_another_dispatcher_takes_over(site, row, short, how):
                 running.kill(running.processes[leader].pid, signal.SIGCONT)
             leader, standby = standby, leader
         running.await_clients()
-        running.await_ends(rounds * 80)
+        running.await_ends(jobs)
         row.seen = running.judge() | {"rounds": rounds, "takeover_max_s": round(max(times), 2)}
     assert NONE_LOST.items() <= row.seen.items()
     assert row.seen["takeover_max_s"] <= 5

@@ -12,13 +12,13 @@ import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from jobs import admission, configuration, lifecycle, rescue
-from jobs.errors import Category, IllegalMove
+from jobs.errors import Category, DependencyCycle, IllegalMove, UnknownDependency
 from jobs.failures import Failure
 from jobs.lifecycle import Beat, Child, Running, Submission, Usage
 from jobs.models import Attempt, Job
@@ -37,7 +37,10 @@ CREATE OR REPLACE FUNCTION clock.statement_timestamp() RETURNS timestamptz LANGU
 SET search_path = clock, pg_catalog, public;
 """
 # Rows of a run before this one; the configuration is made anew too.
-_CLEAR = "TRUNCATE jobs_job, jobs_attempt, jobs_event, jobs_dependency, jobs_jobmetrics, jobs_queueconfig CASCADE"
+_CLEAR = """
+TRUNCATE jobs_job, jobs_attempt, jobs_event, jobs_dependency, jobs_jobmetrics, jobs_failuregroup, jobs_queueconfig
+CASCADE
+"""
 
 
 def tell(sql: str, *values: object) -> None:
@@ -125,6 +128,28 @@ class Lifecycle(RuleBasedStateMachine):
         with contextlib.suppress(IllegalMove):
             lifecycle.release(self.jobs[which % len(self.jobs)], by="machine")
 
+    @rule(which=st.integers(0, 7), on=st.integers(0, 7), add=st.booleans())
+    def depend(self, which: int, on: int, add: bool) -> None:  # noqa: FBT001
+        child, parent = (self.jobs[n % len(self.jobs)] for n in (which, on))
+        with contextlib.suppress(IllegalMove, DependencyCycle, UnknownDependency):
+            lifecycle.depend(child, **{"add" if add else "remove": [parent]}, by="machine")
+
+    @rule(which=st.integers(0, 7))
+    @precondition(lambda self: len(self.jobs) > 1)
+    def delete(self, which: int) -> None:
+        with contextlib.suppress(IllegalMove):
+            job = self.jobs[which % len(self.jobs)]
+            lifecycle.delete(job, by="machine")
+            self.jobs.remove(job)
+
+    @rule()
+    def remove_old(self) -> None:
+        """Retention. One job is left, so that there is something to act upon."""
+        with transaction.atomic():
+            old = lifecycle.lock_removable(older_than=timedelta(seconds=30), counted=2**62, most=len(self.jobs) - 1)
+            assert lifecycle.remove(old) == len(old)
+        self.jobs = [job for job in self.jobs if job not in old]
+
     @rule(slots=st.integers(0, 4), takes_back=st.booleans())
     def change_limit(self, slots: int, takes_back: bool) -> None:  # noqa: FBT001
         self.limit(slots)
@@ -204,7 +229,8 @@ class Lifecycle(RuleBasedStateMachine):
         """By a process that lives, or by one that was given up: what it writes is refused unless it is still the current one."""
         hands = self.zombies if dead and self.zombies else self.hands or self.zombies
         running = hands[which % len(hands)]
-        current, cancelled = self.is_current(running), Job.objects.get(pk=running.job.id).cancel_requested_at is not None
+        current = self.is_current(running)
+        cancelled = Job.objects.filter(pk=running.job.id, cancel_requested_at__isnull=False).exists()
         ended = END[how](running)
         if not current:
             assert ended is None, "4: an end by a superseded attempt"
@@ -253,7 +279,8 @@ def finish(running: Running) -> Job | None:
 
 
 def fail(running: Running, category: Category) -> Job | None:
-    job = Job.objects.get(pk=running.job.id)
+    # As it was at the start, if it was deleted or removed meanwhile.
+    job = Job.objects.filter(pk=running.job.id).first() or running.job
     policy = Retry(max=job.max_retries, first=1.0, factor=2.0, cap=30.0)
     decision = decide(policy, category, retries=job.retry_count, jitter=1.0)
     assert isinstance(decision, Again) == (category is Category.TRANSIENT and job.retry_count < job.max_retries)

@@ -17,7 +17,7 @@ def outcomes(history):
 @pytest.mark.timeout(400)
 @pytest.mark.fault("PostgreSQL restarted (immediate) every 10 s under load", "0/0/0; an unknown outcome is 0 or 1 rows for its key")
 def test_a_database_that_is_restarted_under_load_loses_nothing(site, row, short):
-    restarts, pause = (3, 5) if short else (6, 10)
+    restarts, pause = (3, 3) if short else (6, 10)
     count = restarts * (pause + 2) * 10
     with site(postgres=True, worker_processes=3, slots=6) as running:
         running.submitting(count, rate=10, params={"seconds": 0.2})

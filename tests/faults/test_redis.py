@@ -56,7 +56,7 @@ def test_doorbells_that_died_with_redis_are_rung_again(site, row):
 @pytest.mark.timeout(300)
 @pytest.mark.fault("FLUSHALL every second under load", "0/0/0; workers still consume")
 def test_what_is_flushed_under_load_is_rung_again(site, row, short):
-    seconds = 10 if short else 40
+    seconds = 7 if short else 40
     with site(worker_processes=3, slots=6) as running:
         running.submitting(seconds * 20, rate=20, params={"seconds": 0.05})
         for _ in range(seconds):
@@ -71,7 +71,7 @@ def test_what_is_flushed_under_load_is_rung_again(site, row, short):
 @pytest.mark.timeout(300)
 @pytest.mark.fault("quick Redis restarts under load", "0/0/0; workers still consume")
 def test_redis_that_is_restarted_again_and_again_loses_nothing(site, row, short):
-    restarts = 8 if short else 30
+    restarts = 6 if short else 30
     with site(worker_processes=3, slots=6) as running:
         running.submitting(restarts * 15, rate=15, params={"seconds": 0.05})
         for _ in range(restarts):
@@ -90,7 +90,7 @@ def test_redis_that_is_restarted_again_and_again_loses_nothing(site, row, short)
 @pytest.mark.timeout(300)
 @pytest.mark.fault("Redis down while submitting 10/s", "every submit succeeds, p99 <= 300 ms; drained <= 15 s after return")
 def test_submitting_goes_on_while_redis_is_down(site, row, short):
-    seconds = 15 if short else 60
+    seconds = 10 if short else 60
     with site(worker_processes=3, slots=6) as running:
         running.servers.kill_redis()
         running.submit(seconds * 10, rate=10, params={"seconds": 0.02})
@@ -113,7 +113,7 @@ def test_submitting_goes_on_while_redis_is_down(site, row, short):
 @pytest.mark.timeout(300)
 @pytest.mark.fault("Redis half open, slow (500 ms), resetting", "submit unaffected (p99 <= 300 ms); consuming again <= 15 s")
 def test_redis_that_is_half_open_slow_or_resetting_delays_starts_only(site, row, short):
-    seconds = 5 if short else 20
+    seconds = 3 if short else 20
     with site(worker_processes=3, slots=6) as running, Proxy(running.servers.redis_socket) as proxy:
         # The processes are started anew, with the proxy between them and Redis.
         running.env["REDIS_URL"] = f"redis://127.0.0.1:{proxy.port}/0"
@@ -163,6 +163,7 @@ for what in ([], ["1"], [None], [-1], [10**30], [True], [{"a": 1}], [1, 2, 3]):
 @pytest.mark.timeout(300)
 @pytest.mark.fault("doorbells three times, stale ones replayed, garbage", "starts = attempts, 0 extra; worker lives")
 def test_doubled_stale_and_senseless_doorbells_start_nothing(site, row, short):
+    jobs = 60 if short else 400
     with site(worker_processes=3, slots=6) as running:
         worker = running.processes["worker"].pid
         over = threading.Event()
@@ -174,11 +175,11 @@ def test_doubled_stale_and_senseless_doorbells_start_nothing(site, row, short):
         replaying = threading.Thread(target=replay)
         replaying.start()
         try:
-            running.submit(100 if short else 400, rate=20, params={"seconds": 0.1})
+            running.submit(jobs, rate=20, params={"seconds": 0.1})
         finally:
             over.set()
             replaying.join()
-        running.await_ends(100 if short else 400)
+        running.await_ends(jobs)
         wait_until("the queue is empty", lambda: running.servers.redis_cli("LLEN", queue_key(running)) == "0")
         running.kill_group("dispatcher")  # so that it rings nothing while the worker is stopped
         running.kill(worker, 19)
@@ -189,7 +190,7 @@ def test_doubled_stale_and_senseless_doorbells_start_nothing(site, row, short):
         running.kill(worker, 18)
         running.start_dispatcher()
         running.submit(20, prefix="after", params={"seconds": 0.05})
-        running.await_ends(120 if short else 420)
+        running.await_ends(jobs + 20)
         alive = running.processes["worker"].poll() is None
         starts = running.history.count("started")
         attempts = int(running.one("SELECT count(*) FROM jobs_attempt"))

@@ -56,7 +56,7 @@ async def opened(pages, seconds=60):
 @pytest.mark.timeout(300)
 @pytest.mark.fault("Redis restarted under open sockets; sockets idle", "0 closes; page agrees again <= 5 s")
 def test_idle_sockets_stay_open_and_agree_again_after_redis_was_away(site, row, short):
-    idle = 10 if short else 60
+    idle = 6 if short else 60
 
     async def story(running):
         async with watching(running, 5, session(running)) as pages:
@@ -82,16 +82,18 @@ def test_idle_sockets_stay_open_and_agree_again_after_redis_was_away(site, row, 
 
 @pytest.mark.timeout(300)
 @pytest.mark.fault("web process killed in mid-burst", "page agrees <= 5 s after it is back")
-def test_pages_agree_after_their_web_process_was_killed(site, row):
+def test_pages_agree_after_their_web_process_was_killed(site, row, short):
+    jobs = 90 if short else 150
+
     async def story(running):
         async with watching(running, 5, session(running)) as pages:
             await opened(pages)
-            running.submitting(150, rate=30, params={"seconds": 0.05})
+            running.submitting(jobs, rate=30, params={"seconds": 0.05})
             await asyncio.sleep(2)
             running.kill_group("web")
             await asyncio.to_thread(running.await_clients)
             await asyncio.to_thread(running.start_web)
-            await asyncio.to_thread(running.await_ends, 150)
+            await asyncio.to_thread(running.await_ends, jobs)
             row.seen["agree_after_s"] = await agreed(running, pages, 15)
             row.seen["went_back"] = sum(page.back for page in pages)
 

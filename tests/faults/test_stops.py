@@ -31,7 +31,7 @@ def signal_somebody(running):
 @pytest.mark.timeout(900)
 @pytest.mark.fault("SIGTERM or SIGQUIT during claim and finish", "no row running without an owner after lease + sweep; 0/0/0")
 def test_a_signal_at_any_moment_leaves_no_row_without_an_owner(site, row, short):
-    signals = 100 if short else 1000
+    signals = 60 if short else 1000
     with site(worker_processes=6, slots=10, JOBSITE_GRACE="1") as running:
         running.submitting(signals, rate=12, params={"seconds": 0.04})
         sent, most = 0, 0
@@ -60,7 +60,7 @@ def test_a_signal_at_any_moment_leaves_no_row_without_an_owner(site, row, short)
 def test_a_rolling_restart_of_workers_under_load_loses_nothing(site, row, short, whole_group):
     """By SIGTERM to the worker, or to it and its children at once, as some process managers do."""
     row.fault += " (SIGTERM to the whole group)" if whole_group else ""
-    rounds = 2 if short else 5
+    rounds = 5 if not short else 1 if whole_group else 2
     with site(worker_processes=3, slots=6, JOBSITE_GRACE="2") as running:
         running.submitting(rounds * 30, rate=5, params={"seconds": 0.3})
         running.submit(3, tool="fault.stops", prefix="long", params={"seconds": 60})

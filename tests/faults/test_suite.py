@@ -13,6 +13,7 @@ import pytest
 from tests.faults.figures import DOCS, documented
 from tests.faults.invariants import Facts, broken
 from tests.faults.proxy import Proxy
+from tests.faults.soak import ENOUGH, slope
 
 NOON = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
 GOOD = ("submit", None, "", "pending"), ("admit", 1, "pending", "pending"), ("start", 1, "pending", "running")
@@ -130,3 +131,11 @@ def test_the_table_of_the_promise_has_every_row_and_no_other():
 
 
 ROW = re.compile(r"^@pytest\.mark\.fault\(.*?^def (test_\w+)", re.M | re.S)
+
+
+def test_a_slope_is_of_lives_that_were_watched_long_enough():
+    steady = [(1, 10.0 * n, 100 + n / 36) for n in range(ENOUGH)]  # ten seconds apart: 10 MB an hour
+    brief = [(2, 10.0 * n, 50.0 * n) for n in range(ENOUGH - 1)]
+    anew = [(3, 10.0 * n, 20 + n / 36) for n in range(ENOUGH)]  # begins low again, which is no shrinking
+    assert slope(steady + brief) == slope(steady + anew) == 10.0
+    assert slope(brief) is slope([]) is None

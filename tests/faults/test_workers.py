@@ -28,7 +28,7 @@ def started_again_after(history):
 @pytest.mark.timeout(400)
 @pytest.mark.fault("running child killed -9", "0/0/0; started again p99 <= 8 s; recorded as lost")
 def test_a_job_whose_process_is_killed_starts_again_within_eight_seconds(site, row, short):
-    count, rate = (20, 1.5) if short else (100, 1.0)
+    count, rate = (20, 2.0) if short else (100, 1.0)
     # As many processes as slots, and slack: what is measured is the rescue, not a queue.
     with site(worker_processes=16, slots=16) as running:
         running.submitting(count, rate=rate, params={"seconds": 2.5})
@@ -59,7 +59,7 @@ def test_a_job_whose_process_is_killed_starts_again_within_eight_seconds(site, r
 @pytest.mark.timeout(400)
 @pytest.mark.fault("whole worker group killed every 3 s", "0/0/0")
 def test_a_worker_whose_whole_group_is_killed_again_and_again_loses_nothing(site, row, short):
-    count, rounds = (100, 4) if short else (500, 20)
+    count, rounds = (60, 3) if short else (500, 20)
     with site(worker_processes=4, slots=8) as running:
         running.submitting(count, rate=count / (rounds * 3), params={"seconds": 0.3})
         for _ in range(rounds):

@@ -4,6 +4,8 @@ import pytest
 
 from jobs import lifecycle
 from jobs.errors import IllegalMove, NotFound, UnknownDependency
+from jobs.lifecycle import deleting
+from jobs.lifecycle.settling import END_DEPENDENTS, UNBLOCK, WIDTH
 from jobs.models import AuditEntry, Event, Job
 from tests.factories import admitted, completed, failed, running, settle, submitted
 from tests.races import race
@@ -96,3 +98,15 @@ def test_a_dependent_that_is_submitted_while_its_parent_is_deleted_never_waits_f
         _, child = race(2, lambda n, acts=acts: acts[n]())
         settle()
         assert child is None or row(child).status == "failed"
+
+
+@pytest.mark.parametrize(("end", "status", "gate"), [(None, "failed", "dependencies"), (completed, "pending", "open")])
+def test_more_dependents_than_one_statement_moves_all_follow(monkeypatch, end, status, gate):
+    monkeypatch.setattr(deleting, "UNBLOCK", UNBLOCK.replace(f"LIMIT {WIDTH}", "LIMIT 2"))
+    monkeypatch.setattr(deleting, "END_DEPENDENTS", END_DEPENDENTS.replace(f"LIMIT {WIDTH}", "LIMIT 2"))
+    parent = submitted()
+    children = [submitted(depends_on=[parent.id]) for _ in range(7)]
+    if end:
+        end(parent)
+    lifecycle.delete(parent.id, by="t")
+    assert {(row(child).status, row(child).gate) for child in children} == {(status, gate)}

@@ -7,6 +7,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
+from benchmarks.fill import fill
 from jobs import doctor, lifecycle, tally
 from jobs.lifecycle import Usage
 from jobs.limits import Resources
@@ -266,3 +267,9 @@ def test_no_ended_job_is_changed_whatever_is_damaged():
     was = list(Job.objects.filter(status__in=FINAL).order_by("pk").values(*columns))
     found(mending=True)
     assert list(Job.objects.filter(status__in=FINAL).order_by("pk").values(*columns)) == was
+
+
+def test_jobs_that_are_made_for_measuring_are_such_as_the_verbs_could_have_made():
+    fill(2000, lambda told: None)
+    assert found() == []
+    connection.close()  # it was set up for filling

@@ -97,7 +97,7 @@ def test_a_job_is_released_through_the_api_and_from_its_page(client):
     assert set(Job.objects.values_list("gate", "loss_count")) == {("open", 0)}
 
 
-def test_a_late_write_is_refused_counted_and_visible():
+def test_a_late_write_is_refused_counted_and_visible(admin_client):
     zombie = running(lease=-1)
     rescue.rescue_lost()
     for end in (lifecycle.finished(zombie, result(), Usage(), actor="z"), lifecycle.stopped(zombie, Usage(), actor="z")):
@@ -109,6 +109,10 @@ def test_a_late_write_is_refused_counted_and_visible():
     assert job_attempt(attempt).refused_writes == 2
     assert statistics.statistics().refused_writes == 2
     assert any(check.name == "fences" and "2 late writes" in check.detail for check in everything())
+    job = attempt.job_id
+    assert "2 late writes refused" in admin_client.get(f"/jobs/{job}/").content.decode()
+    assert Caller().get(f"/jobs/{job}/attempts").json()["attempts"][0]["refusedWrites"] == 2
+    assert 'class="field-refused_writes">2<' in admin_client.get("/admin/jobs/attempt/").content.decode()
 
 
 def test_an_end_that_is_written_twice_because_its_answer_got_lost_is_no_refused_write():

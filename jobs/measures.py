@@ -1,0 +1,122 @@
+"""What a monitoring system asks for every few seconds: kept figures only, in five queries that do not grow with the jobs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from jobs import statistics
+from jobs.briefly import briefly
+from jobs.exposition import Family, exposed
+from jobs.lifecycle.rows import execute, fetch
+from jobs.states import FINAL, Gate, Status
+from jobs.workers import ALIVE_FOR, LEADER_LOCK
+
+Row = Mapping[str, Any]
+Figures = dict[tuple[str, ...], float]
+
+_JOBS = "SELECT status, gate, tool, sum(n)::bigint FROM jobs_tally GROUP BY 1, 2, 3 HAVING sum(n) > 0"
+# Days are kept for ever and every event is in one, so these sums only grow. An attempt that ended otherwise has failed; those that
+# ended before all outcomes were told apart are counted so, too.
+_EVENTS = """
+SELECT name AS tool, sum(submitted)::bigint AS submitted, sum(completed)::bigint AS completed, sum(failed)::bigint AS failed,
+    sum(cancelled)::bigint AS cancelled, sum(retried)::bigint AS retried, sum(lost)::bigint AS lost,
+    sum(quarantined)::bigint AS quarantined, sum(timed_out)::bigint AS timed_out, sum(interrupted)::bigint AS interrupted,
+    sum(stopped)::bigint AS stopped, sum(ended)::bigint AS ended, sum(run_ms) / 1000 AS run_seconds
+FROM jobs_rollup WHERE span = 'day' AND kind = 'tool' GROUP BY 1
+"""
+_NOW = """
+SELECT live.running, live.admitted, c.max_concurrent_jobs, w.workers, w.slots, leader.age, leader.silent
+FROM jobs_queueconfig c CROSS JOIN (
+    SELECT count(*) FILTER (WHERE state = 'running') AS running, count(*) FILTER (WHERE state = 'admitted') AS admitted
+    FROM jobs_attempt WHERE state IN ('admitted', 'running')
+) live CROSS JOIN (
+    SELECT count(*) AS workers, COALESCE(sum(slots), 0)::bigint AS slots FROM jobs_worker
+    WHERE stopped_at IS NULL AND beat_at > now() - make_interval(secs => %(alive)s)
+) w LEFT JOIN (
+    SELECT EXTRACT(EPOCH FROM clock_timestamp() - a.backend_start)::float8 AS age,
+        GREATEST(0, EXTRACT(EPOCH FROM clock_timestamp() - a.state_change))::float8 AS silent
+    FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'advisory' AND l.objid = %(lock)s AND l.granted
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+) leader ON TRUE
+"""
+
+# Whoever asks, however many: the database is asked once in so many seconds.
+FRESH = 2.0
+
+
+@briefly(FRESH)
+def measured() -> str:
+    """All of it in the text format of Prometheus."""
+    return exposed([*_jobs(), *_events(), *_now(), _refused()])
+
+
+def _jobs() -> Iterator[Family]:
+    jobs: Counter[tuple[str, ...]] = Counter()
+    gates: Counter[tuple[str, ...]] = Counter({(gate,): 0 for gate in Gate.values})
+    for status, gate, tool, number in fetch(_JOBS, {}):
+        jobs[status, tool] += number
+        if status == Status.PENDING:
+            gates[gate,] += number
+    yield Family(name="jobsite_jobs", about="Jobs that are kept.", kind="gauge", labels=("status", "tool"), values=jobs)
+    about = "Pending jobs by what they wait for; open ones wait for a slot or a process."
+    yield Family(name="jobsite_queue_length", about=about, kind="gauge", labels=("gate",), values=gates)
+
+
+def _events() -> Iterator[Family]:
+    rows = execute(_EVENTS, {})
+    yield _by_tool("jobsite_jobs_submitted_total", "Jobs that came in.", rows, lambda row: row["submitted"])
+    ends: Figures = {(status, str(row["tool"])): row[status] for row in rows for status in sorted(FINAL)}
+    yield Family(name="jobsite_jobs_ended_total", about="Ends of jobs.", kind="counter", labels=("status", "tool"), values=ends)
+    outcomes: Figures = {(outcome, str(row["tool"])): n for row in rows for outcome, n in _outcomes(row).items()}
+    about = "Attempts that began and have ended."
+    yield Family(name="jobsite_attempts_total", about=about, kind="counter", labels=("outcome", "tool"), values=outcomes)
+    yield _by_tool("jobsite_retries_total", "Attempts that failed and were followed by another.", rows, lambda row: row["retried"])
+    yield _by_tool("jobsite_losses_total", "Attempts whose process ended without a word.", rows, lambda row: row["lost"])
+    about = "Losses after which the job went on by itself; after the others it was quarantined."
+    yield _by_tool("jobsite_rescues_total", about, rows, lambda row: row["lost"] - row["quarantined"])
+    about = "Time that attempts have run, together."
+    yield _by_tool("jobsite_run_seconds_total", about, rows, lambda row: row["run_seconds"])
+
+
+def _outcomes(row: Row) -> dict[str, int]:
+    told = {
+        "succeeded": row["completed"],
+        "lost": row["lost"] - row["quarantined"],
+        "quarantined": row["quarantined"],
+        "timed_out": row["timed_out"],
+        "interrupted": row["interrupted"],
+        "cancelled": row["stopped"],
+    }
+    return told | {"failed": max(0, row["ended"] - sum(told.values()))}
+
+
+def _by_tool(name: str, about: str, rows: Sequence[Row], figure: Callable[[Row], float]) -> Family:
+    values: Figures = {(str(row["tool"]),): figure(row) for row in rows}
+    return Family(name=name, about=about, kind="counter", labels=("tool",), values=values)
+
+
+def _now() -> Iterator[Family]:
+    params = {"alive": ALIVE_FOR.total_seconds(), "lock": LEADER_LOCK}
+    for running, admitted, slots, workers, processes, age, silent in fetch(_NOW, params):
+        yield _single("jobsite_running", "Attempts that run.", running)
+        yield _single("jobsite_admitted", "Attempts that have a slot and have not begun.", admitted)
+        yield _single("jobsite_slots", "Attempts that may have a slot at once.", slots)
+        yield _single("jobsite_workers_alive", "Workers that gave a sign of life lately.", workers)
+        yield _single("jobsite_worker_slots", "Jobs that those workers run at once.", processes)
+        yield _single("jobsite_dispatcher_leading", "Is there a dispatcher that leads? 0 or 1.", int(age is not None))
+        if age is not None:
+            yield _single("jobsite_dispatcher_leader_age_seconds", "Age of the connection of the dispatcher that leads.", age)
+            about = "Since that dispatcher began or ended its last statement."
+            yield _single("jobsite_dispatcher_leader_silent_seconds", about, silent)
+
+
+def _refused() -> Family:
+    about = "Writes of attempts that had been given up for lost; none of them counted."
+    return Family(name="jobsite_refused_writes_total", about=about, kind="counter", values={(): statistics.refused_writes()})
+
+
+def _single(name: str, about: str, value: float) -> Family:
+    return Family(name=name, about=about, kind="gauge", values={(): value})
