@@ -14,7 +14,8 @@ from django.test import AsyncClient, Client
 
 from dashboard.consumers import LiveConsumer
 from dashboard.hub import hub, pause_after
-from jobs import lifecycle, redis_link
+from jobs import lifecycle, redis_link, steering
+from jobs.limits import GroupKind
 from jobs.live import kept_up, listener
 from jobs.models import ProjectAccess
 from tests.factories import running, submitted
@@ -368,4 +369,41 @@ async def test_a_hundred_open_pages_are_healed_by_one_read_and_get_one_frame_eac
     assert read.call_count <= 2  # ours, and perhaps the regular one
     assert len({json.dumps(frame) for frame in frames}) == 1
     for talk in talks:
+        await talk.disconnect()
+
+
+async def test_a_jobs_page_hears_of_the_jobs_around_it_that_one_may_see_and_of_no_lines_but_its_own():
+    talk = await socket("eve", ["A"])
+    mine, beside, hidden, other = [await sync_to_async(submitted)(project=project) for project in "AABA"]
+    await say(talk, t="hello", topic=f"job:{mine.id}", ids=[beside.id, hidden.id])
+    snapshot = await heard(talk, lambda m: m["t"] == "snapshot")
+    assert {d["id"] for d in snapshot["jobs"]} == {mine.id, beside.id}
+    for job in (other, hidden, beside, mine):
+        listener().note({"id": job.id, "v": (9, 9), "progress": 5.0, "status": "running", "project": job.project})
+        listener().note({"id": job.id, "v": (9, 10), "progress": 6.0, "diagnostics": [job.id]})
+    seen = {}
+    while seen.get(mine.id, {}).get("progress") != 6.0:
+        seen |= {d["id"]: d for d in (await heard(talk, lambda m: m["t"] == "frame"))["jobs"]}
+    assert seen.keys() == {mine.id, beside.id}
+    assert "diagnostics" not in seen[beside.id]
+    assert seen[mine.id]["diagnostics"] == [mine.id]
+    await talk.disconnect()
+
+
+async def test_a_page_of_a_job_in_line_is_told_once_that_the_line_moved_and_others_are_not():
+    in_line, elsewhere = await socket(), await socket("bob")
+    mine, other = [await sync_to_async(submitted)() for _ in range(2)]
+    await say(in_line, t="hello", topic=f"job:{mine.id}", line=True)
+    await say(elsewhere, t="hello", topic=f"job:{mine.id}")
+    for talk in (in_line, elsewhere):
+        await heard(talk, lambda m: m["t"] == "snapshot")
+    await it_listens()
+    # No job moves when a group is limited, and yet the reason of one that waits may be another.
+    await sync_to_async(steering.limit)(GroupKind.TOOL, "test.add", max_running=1, per_minute=None, by="ann")
+    listener().note({"id": other.id, "v": (9, 9), "status": "running", "progress": 0.0})
+    told = await heard(in_line, lambda m: m.get("line"), seconds=15)
+    assert told["jobs"] == []
+    assert await in_line.receive_nothing(timeout=4)
+    assert await elsewhere.receive_nothing(timeout=0.5)
+    for talk in (in_line, elsewhere):
         await talk.disconnect()
