@@ -81,7 +81,8 @@ def make(
                 tools=sorted(set(tools)),
                 projects=sorted(set(projects)),
             )
-            audit.note("make token", f"token {name}", by=by, after={"scopes": wanted, "expires": str(expires_at or "never")})
+            said = {"scopes": wanted, "expires": str(expires_at or "never"), "tools": token.tools, "projects": token.projects}
+            audit.note("make token", f"token {name}", by=by, after=said)
     except IntegrityError:
         raise TakenName(f"there is a token named {name!r} already; names are never used twice") from None
     return token, secret
