@@ -165,6 +165,7 @@ def test_who_may_not_control_jobs_finds_no_form_and_is_refused():
 
 def test_the_admin_leads_to_the_form_while_the_job_waits(client):
     job = submitted(expires_at=datetime.now(UTC) + timedelta(days=1))
-    assert f'href="{reverse("admin:jobs_job_limits", args=[job.pk])}"' in client.get(reverse("admin:jobs_job_change", args=[job.pk])).content.decode()
+    address = reverse("admin:jobs_job_limits", args=[job.pk])
+    assert f'href="{address}"' in client.get(reverse("admin:jobs_job_change", args=[job.pk])).content.decode()
     assert client.get(reverse("admin:jobs_taskjob_limits", args=[job.pk])).status_code == 200
     assert client.get(reverse("admin:jobs_job_limits", args=["none"])).status_code == 404
