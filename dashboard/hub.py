@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 # Shorter is later: at 0.05 a browser that draws twenty rows falls behind; 20 jobs x 10 reports a second are seen after 207 ms
 # (p50) instead of 85.
 GAP, GAP_UNDER_LOAD, LOAD = 0.08, 0.25, 50
+# So many frames may run ahead of that pace after a time of quiet, this far apart: a job that is over at once is seen at once.
+AHEAD, APART = 3, 0.005
 # For each client: so a process writes 4,000 frames a second at most, about half of a core.
 GAP_EACH = 0.00025
 # So many are written to before others have their turn: what lies in the buffers of these is sent, what came is read.
@@ -60,6 +62,7 @@ class Hub:
         self._wake = asyncio.Event()
         self._doubt = asyncio.Event()
         self._line_moved, self._line_told_at = False, 0.0
+        self._pace = Pace()
         self._tasks: list[asyncio.Task[None]] = []
 
     # --- sockets -----------------------------------------------------------------------------------------------------
@@ -219,14 +222,15 @@ class Hub:
 
     # --- frames ------------------------------------------------------------------------------------------------------
     async def _speak(self) -> None:
-        """At once when it was quiet; then with a gap, so that a burst makes few frames."""
+        """At once when it was quiet, and a few more; then with a gap, so that a burst makes few frames."""
         while True:
             await self._wake.wait()
             self._wake.clear()
             began = time.monotonic()
             changed, self._changed = self._changed, {}
             await self._send(changed)
-            await asyncio.sleep(pause_after(len(changed), len(self.clients), time.monotonic() - began))
+            gap = gap_after(len(changed), len(self.clients))
+            await asyncio.sleep(self._pace.pause(gap, began=began, now=time.monotonic()))
 
     async def _send(self, changed: dict[str, Delta]) -> None:
         for topic in list(self._topics):
@@ -265,10 +269,22 @@ class Hub:
         return self._listener.memory.get(delta["id"]) or delta
 
 
-def pause_after(changed: int, clients: int, spent: float) -> float:
-    """Seconds until the next frame, when this one told so many changes to so many clients and took so long."""
-    gap = GAP_UNDER_LOAD if changed > LOAD else min(GAP_UNDER_LOAD, max(GAP, GAP_EACH * clients))
-    return max(GAP / 2, gap - spent)
+def gap_after(changed: int, clients: int) -> float:
+    """Seconds from one frame to the next, when this one told so many changes to so many clients."""
+    return GAP_UNDER_LOAD if changed > LOAD else min(GAP_UNDER_LOAD, max(GAP, GAP_EACH * clients))
+
+
+class Pace:
+    """One frame a gap in the long run; while few are told little, the first ones after a quiet time need not wait for it."""
+
+    def __init__(self) -> None:
+        self._due = 0.0  # when the pace alone would allow the next frame
+
+    def pause(self, gap: float, *, began: float, now: float) -> float:
+        """Seconds to wait after a frame that was written from `began` to `now`. However long that took, others have their turn."""
+        self._due = max(self._due, began) + gap
+        early = AHEAD * gap if gap <= GAP else 0.0
+        return max(APART if early else GAP / 2, self._due - early - now)
 
 
 def _read(ids: list[str], away: float) -> list[Delta]:
