@@ -48,6 +48,23 @@ def test_a_running_job_is_cancelled_and_tried_again_from_its_page(page, submit):
     assert page.get_by_role("button", name="Cancel").count() == 0
 
 
+def test_a_job_is_cancelled_and_tried_again_by_keys_alone(page, submit):
+    submit("browser.steps", id="by-keys", count=600, pause=0.05)
+    page.goto("/jobs/by-keys/")
+    page.wait_for_selector(".head[data-status=running]")
+    page.get_by_role("button", name="Cancel").wait_for()
+    page.keyboard.press("c")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".head[data-status=cancelled]", timeout=20_000)
+    page.get_by_role("button", name="Retry", exact=True).wait_for()
+    page.keyboard.press("r")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".head[data-status=running]")
+    page.keyboard.press("c")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".head[data-status=cancelled]", timeout=20_000)
+
+
 def test_stage_and_sub_progress_move_and_lines_are_filtered_while_they_come(page, submit):
     submit("browser.steps", id="lines", count=100, pause=0.1)
     page.goto("/jobs/lines/")

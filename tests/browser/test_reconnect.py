@@ -116,3 +116,27 @@ def test_a_page_that_finds_nobody_waits_longer_each_time_and_a_quarter_of_a_minu
     page.wait_for_selector(".live[data-live=on]")
     assert waits[0] <= 750
     assert all(5_000 <= wait <= 15_000 for wait in waits[-4:]), waits
+
+
+def test_a_page_that_nobody_sees_goes_quiet_and_catches_up_when_it_is_seen_again(page, submit):
+    page.clock.install()
+    sockets = []
+    page.on("websocket", lambda socket: (sockets.append(socket), socket.on("close", lambda _: sockets.remove(socket))))
+    page.goto("/jobs/")
+    page.wait_for_selector(".live[data-live=on]")
+    page.evaluate(HIDE, arg=True)
+    page.clock.run_for(29_000)
+    assert len(sockets) == 1
+    page.clock.run_for(2_000)
+    wait_until("its socket is closed", lambda: (page.wait_for_timeout(50), not sockets)[1])
+    submit("bench.noop", id="while-hidden")
+    page.evaluate(HIDE, arg=False)
+    page.wait_for_selector("tr[data-job=while-hidden]")
+    assert len(sockets) == 1
+
+
+# Headless, every tab is in front: the page is told what it would be told.
+HIDE = """hidden => {
+    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
