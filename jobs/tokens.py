@@ -81,7 +81,8 @@ def make(
                 tools=sorted(set(tools)),
                 projects=sorted(set(projects)),
             )
-            said = {"scopes": wanted, "expires": str(expires_at or "never"), "tools": token.tools, "projects": token.projects}
+            limits = {kind: names for kind, names in (("tools", token.tools), ("projects", token.projects)) if names}
+            said = {"scopes": wanted, "expires": str(expires_at or "never")} | limits
             audit.note("make token", f"token {name}", by=by, after=said)
     except IntegrityError:
         raise TakenName(f"there is a token named {name!r} already; names are never used twice") from None

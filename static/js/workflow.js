@@ -211,7 +211,7 @@ function paint(stage, graph, critical) {
       shape("title", {}, `${node.label} ${node.about}`),
       shape("rect", { width: WIDTH, height: HEIGHT, rx: 7 }),
       shape("circle", { cx: 14, cy: HEIGHT / 2, r: 4.5 }),
-      shape("text", { x: 26, y: 15 }, node.label.length > 21 ? `…${node.label.slice(-20)}` : node.label),
+      shape("text", { x: 26, y: 15 }, node.label.length > 18 ? `…${node.label.slice(-17)}` : node.label),
       shape("text", { x: 26, y: 29, class: "of" }, node.about.slice(0, 26)),
     );
     nodes.set(id, { ...node, shape: group });
