@@ -23,12 +23,13 @@ class _Message(BaseModel):
 
 
 class Hello(_Message):
-    """What this page shows: all jobs, those of a batch or project (and of these the rows named), or one job."""
+    """What this page shows: all jobs, those of a batch or project (and of these the rows named), or one job and those around it."""
 
     t: Literal["hello"]
     topic: str = Field(pattern=NAMES)
     ids: list[Annotated[str, Field(max_length=64)]] = Field(default=[], max_length=200)
     away: int = Field(default=0, ge=0, description="Milliseconds for which the page may have missed changes.")
+    line: bool = Field(default=False, description="Of a job's page: also to be told that the line has moved.")
 
 
 class Ack(_Message):
@@ -88,7 +89,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
         elif isinstance(message, Ack):
             await hub().ack(self.client, message.n)
         else:
-            await hub().hello(self.client, message.topic, shown(message.topic, message.ids), message.away / 1000)
+            ids = shown(message.topic, message.ids)
+            await hub().hello(self.client, message.topic, ids, message.away / 1000, line=message.line)
 
     async def _refuse(self, code: int) -> None:
         """What the client still sends before it hears of it is not read any more."""
@@ -105,8 +107,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
 
 def shown(topic: str, ids: list[str]) -> list[str]:
-    """A job's own page shows that job, whatever else it names."""
-    return [topic.removeprefix("job:")] if topic.startswith("job:") else ids
+    """A job's own page shows that job first, and those around it that it names."""
+    return [topic.removeprefix("job:"), *ids] if topic.startswith("job:") else ids
 
 
 def _parsed(text: str | None) -> Hello | Ack | None:

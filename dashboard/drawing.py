@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from jobs.models import Attempt, Job
-from jobs.states import FINAL
 from jobs.timeline import Stretch
 from jobs.workflow import Run
 
@@ -107,11 +106,6 @@ class Graph:
     edges: list[str]
     height: float
     more: tuple[int, int]
-
-    @property
-    def moves(self) -> bool:
-        """Will the colours of these change yet?"""
-        return any(node.job.status not in FINAL for node in self.nodes)
 
 
 def neighbours(job: Job, parents: Sequence[Job], children: Sequence[Job]) -> Graph | None:

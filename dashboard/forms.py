@@ -47,6 +47,23 @@ class ParamsForm(forms.Form):
         return params
 
 
+class Names(forms.CharField):
+    """Names, one a line, each once."""
+
+    widget = forms.Textarea
+
+    def clean(self, value: Any) -> list[str]:
+        names = list(dict.fromkeys(line.strip() for line in super().clean(value).splitlines() if line.strip()))
+        if len(names) > MOST_NAMES or any(len(name) > 100 for name in names):
+            most = {"most": MOST_NAMES}
+            raise forms.ValidationError(_("Write at most %(most)s names, one a line, of at most 100 characters each."), params=most)
+        return names
+
+
+# As over the API.
+MOST_NAMES = 100
+
+
 class TokenForm(forms.Form):
     """A token for a program; its name and scopes are checked again when it is made."""
 
@@ -55,6 +72,16 @@ class TokenForm(forms.Form):
     scopes = forms.MultipleChoiceField(
         label=_("Scopes"), choices=[(scope, tokens.MEANINGS[scope]) for scope in tokens.SCOPES], initial=tokens.DEFAULT_SCOPES
     )
+    tools = Names(label=_("Tools"), required=False)
+    projects = Names(label=_("Projects"), required=False)
+
+    def clean_tools(self) -> list[str]:
+        names: list[str] = self.cleaned_data["tools"]
+        known = {tool.name for tool in tools.every()}
+        if unknown := [name for name in names if name not in known]:
+            said = {"name": unknown[0], "known": ", ".join(sorted(known)[:20])}
+            raise forms.ValidationError(_("There is no tool %(name)s. Write one of these a line: %(known)s"), params=said)
+        return names
 
 
 def example_params(tool: tools.Tool) -> dict[str, Json]:

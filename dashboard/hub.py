@@ -22,7 +22,7 @@ from django.conf import settings
 from dashboard.access import still_signed_in
 from dashboard.viewers import ALL, Client, Topic
 from jobs import queries
-from jobs.deltas import MOST_LINES, Weight, merge, with_lines
+from jobs.deltas import MOST_LINES, Weight, is_whole, merge, with_lines
 from jobs.events import Delta
 from jobs.live import AWAY, ended, listener, moved_lately, started
 
@@ -32,16 +32,20 @@ log = logging.getLogger(__name__)
 # Shorter is later: at 0.05 a browser that draws twenty rows falls behind; 20 jobs x 10 reports a second are seen after 207 ms
 # (p50) instead of 85.
 GAP, GAP_UNDER_LOAD, LOAD = 0.08, 0.25, 50
+# So many frames may run ahead of that pace after a time of quiet, this far apart: a job that is over at once is seen at once.
+AHEAD, APART = 3, 0.005
 # For each client: so a process writes 4,000 frames a second at most, about half of a core.
 GAP_EACH = 0.00025
 # So many are written to before others have their turn: what lies in the buffers of these is sent, what came is read.
 AT_ONCE = 50
 TEND_EVERY = 3.0
+# A page that says where its job stands in line is told so often at most that the line has moved.
+LINE_EVERY = 9.0
 CHECK_EVERY = 30.0
 MOST_AWAY = 3600.0
 # After a sign-out its session is taken away a moment later than it is told.
 SIGN_OUT_TAKES = 0.5
-CHECK = "check"
+CHECK, LINE = "check", "line"
 
 
 class Hub:
@@ -57,6 +61,8 @@ class Hub:
         self._changed: dict[str, Delta] = {}
         self._wake = asyncio.Event()
         self._doubt = asyncio.Event()
+        self._line_moved, self._line_told_at = False, 0.0
+        self._pace = Pace()
         self._tasks: list[asyncio.Task[None]] = []
 
     # --- sockets -----------------------------------------------------------------------------------------------------
@@ -79,7 +85,7 @@ class Hub:
             await self._listener.leave(self._note)
             await ended(tasks)
 
-    async def hello(self, client: Client, name: str, ids: list[str], away: float = 0.0) -> None:
+    async def hello(self, client: Client, name: str, ids: list[str], away: float = 0.0, *, line: bool = False) -> None:
         """The client shows these jobs: give it their state now, and then every change of its topic.
 
         `away` is for how many seconds it may have missed changes of other jobs.
@@ -87,7 +93,8 @@ class Hub:
         if client not in self.clients:
             return
         self._unsubscribe(client)
-        client.topic, client.ids, client.missed = Topic(name, client.sight), ids, []
+        beside = frozenset(ids[1:]) if name.startswith("job:") else frozenset()
+        client.topic, client.ids, client.missed = Topic(name, client.sight, beside, line), ids, []
         self._topics[client.topic].add(client)
         client.behind = False
         # Whoever does not read gets nothing for asking either.
@@ -118,7 +125,7 @@ class Hub:
         if client.topic != topic or client not in self.clients:
             return
         newest = [self._listener.memory.newest(delta) for delta in read]
-        deltas = [with_lines(delta, lines if topic.job else []) for delta in newest if topic.shows(delta)]
+        deltas = [with_lines(delta, lines if delta["id"] == topic.job else []) for delta in newest if topic.shows(delta)]
         # Numbered after the read: what was sent meanwhile has reached the client already.
         message = {"t": "snapshot", "e": self.epoch, "n": self._numbers[topic], "jobs": deltas}
         await self._give(client, orjson.dumps(message).decode())
@@ -163,6 +170,7 @@ class Hub:
         """Remember for the next frame; an old report matters only for the line that it brings to one that is on its way."""
         job = delta["id"]
         if weight is Weight.NEWS:
+            self._line_moved |= is_whole(delta)
             self._changed[job] = merge(self._changed.get(job), delta)
             self._wake.set()
         elif job in self._changed:
@@ -171,9 +179,11 @@ class Hub:
     def _word(self, word: str) -> None:
         if word == CHECK:
             self._doubt.set()
+        elif word == LINE:
+            self._line_moved = True
 
     async def _tend(self) -> None:
-        """Let go who does not read, and make up for what was not sent."""
+        """Let go who does not read, make up for what was not sent, and tell that the line has moved."""
         while True:
             await asyncio.sleep(TEND_EVERY)
             now = time.monotonic()
@@ -182,6 +192,10 @@ class Hub:
                     await self._let_go(client, 4408)
                 elif client.behind and not client.full:
                     await self._make_up(client)
+            if self._line_moved and now - self._line_told_at >= LINE_EVERY:
+                self._line_moved, self._line_told_at = False, now
+                for topic in [topic for topic in self._topics if topic.line]:
+                    await self._tell(topic, [], {"line": True})
 
     async def _check(self) -> None:
         """Whoever signed out, or may not sign in or see any more, is let go: soon where it was told, else within a minute."""
@@ -204,47 +218,50 @@ class Hub:
                 await self._let_go(client, 4401)
             elif client.sight != valid[client.holder]:
                 client.sight = valid[client.holder]
-                await self.hello(client, client.topic.name, client.ids)
+                await self.hello(client, client.topic.name, client.ids, line=client.topic.line)
 
     # --- frames ------------------------------------------------------------------------------------------------------
     async def _speak(self) -> None:
-        """At once when it was quiet; then with a gap, so that a burst makes few frames."""
+        """At once when it was quiet, and a few more; then with a gap, so that a burst makes few frames."""
         while True:
             await self._wake.wait()
             self._wake.clear()
             began = time.monotonic()
             changed, self._changed = self._changed, {}
             await self._send(changed)
-            await asyncio.sleep(pause_after(len(changed), len(self.clients), time.monotonic() - began))
+            gap = gap_after(len(changed), len(self.clients))
+            await asyncio.sleep(self._pace.pause(gap, began=began, now=time.monotonic()))
 
     async def _send(self, changed: dict[str, Delta]) -> None:
         for topic in list(self._topics):
-            deltas = self._wanted(topic, changed)
-            if not deltas:
+            if deltas := self._wanted(topic, changed):
+                await self._tell(topic, deltas)
+
+    async def _tell(self, topic: Topic, deltas: list[Any], more: dict[str, bool] | None = None) -> None:
+        """One frame, encoded once, for everybody who shows this."""
+        self._numbers[topic] += 1
+        told = {"t": "frame", "e": self.epoch, "n": self._numbers[topic], "jobs": deltas} | (more or {})
+        frame = orjson.dumps(told).decode()
+        lines = next((delta.get("diagnostics", []) for delta in deltas if delta["id"] == topic.job), [])
+        for place, client in enumerate(list(self._topics.get(topic, ())), 1):
+            if place % AT_ONCE == 0:
+                await asyncio.sleep(0)
+            # Meanwhile it may have left, or turned to another topic.
+            if client not in self._topics.get(topic, ()):
                 continue
-            self._numbers[topic] += 1
-            frame = orjson.dumps({"t": "frame", "e": self.epoch, "n": self._numbers[topic], "jobs": deltas}).decode()
-            lines = deltas[0].get("diagnostics", []) if topic.job else []
-            for place, client in enumerate(list(self._topics.get(topic, ())), 1):
-                if place % AT_ONCE == 0:
-                    await asyncio.sleep(0)
-                # Meanwhile it may have left, or turned to another topic.
-                if client not in self._topics.get(topic, ()):
-                    continue
-                if client.full:
-                    client.fall_behind(time.monotonic(), lines)
-                else:
-                    await self._give(client, frame)
+            if client.full:
+                client.fall_behind(time.monotonic(), lines)
+            else:
+                await self._give(client, frame)
 
     def _wanted(self, topic: Topic, changed: dict[str, Delta]) -> list[Any]:
-        if job := topic.job:
-            delta = changed.get(job)
-            return [delta] if delta is not None and topic.shows(self._whole(delta)) else []
+        around = (topic.job, *topic.beside) if topic.job else changed
         # Lines of diagnostics are for who looks at the job itself.
         return [
-            {k: v for k, v in delta.items() if k != "diagnostics"}
-            for delta in changed.values()
-            if (topic.name == ALL and topic.sight.is_whole) or topic.shows(self._whole(delta))
+            delta if job == topic.job else {k: v for k, v in delta.items() if k != "diagnostics"}
+            for job in around
+            if (delta := changed.get(job)) is not None
+            and ((topic.name == ALL and topic.sight.is_whole) or topic.shows(self._whole(delta)))
         ]
 
     def _whole(self, delta: Delta) -> Delta:
@@ -252,10 +269,22 @@ class Hub:
         return self._listener.memory.get(delta["id"]) or delta
 
 
-def pause_after(changed: int, clients: int, spent: float) -> float:
-    """Seconds until the next frame, when this one told so many changes to so many clients and took so long."""
-    gap = GAP_UNDER_LOAD if changed > LOAD else min(GAP_UNDER_LOAD, max(GAP, GAP_EACH * clients))
-    return max(GAP / 2, gap - spent)
+def gap_after(changed: int, clients: int) -> float:
+    """Seconds from one frame to the next, when this one told so many changes to so many clients."""
+    return GAP_UNDER_LOAD if changed > LOAD else min(GAP_UNDER_LOAD, max(GAP, GAP_EACH * clients))
+
+
+class Pace:
+    """One frame a gap in the long run; while few are told little, the first ones after a quiet time need not wait for it."""
+
+    def __init__(self) -> None:
+        self._due = 0.0  # when the pace alone would allow the next frame
+
+    def pause(self, gap: float, *, began: float, now: float) -> float:
+        """Seconds to wait after a frame that was written from `began` to `now`. However long that took, others have their turn."""
+        self._due = max(self._due, began) + gap
+        early = AHEAD * gap if gap <= GAP else 0.0
+        return max(APART if early else GAP / 2, self._due - early - now)
 
 
 def _read(ids: list[str], away: float) -> list[Delta]:

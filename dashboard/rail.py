@@ -17,12 +17,13 @@ from jobs.sight import Sight, sight_of
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """One entry. `key` is pressed after `g`; who lacks `permission` does not see it."""
+    """One entry. `key` is pressed after `g`; who lacks `permission`, or sees some projects only where it is `whole`, finds none."""
 
     name: str
     title: str | Promise
     key: str = ""
     permission: str = ""
+    whole: bool = False
 
     @property
     def address(self) -> str:
@@ -36,7 +37,7 @@ PLACES = (
     Place(name="errors", title=_("Errors"), key="e"),
     Place(name="statistics", title=_("Statistics"), key="s"),
     Place(name="workers", title=_("Workers"), key="w"),
-    Place(name="tokens", title=_("Tokens"), key="t", permission=roles.ADMINISTER),
+    Place(name="tokens", title=_("Tokens"), key="t", permission=roles.ADMINISTER, whole=True),
     Place(name="audit", title=_("Audit"), key="a", permission=roles.AUDIT),
 )
 
@@ -53,6 +54,7 @@ class Rail:
     @cached_property
     def places(self) -> list[Place]:
         found = [place for place in PLACES if not place.permission or self._user.has_perm(place.permission)]
+        found = [place for place in found if not place.whole or self._sight.is_whole]
         return [*found, ADMIN] if self._user.is_staff else found
 
     @cached_property

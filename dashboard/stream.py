@@ -32,6 +32,7 @@ class Wanted(BaseModel):
     topic: str = Field(pattern=NAMES)
     ids: Annotated[str, Field(max_length=8000)] = ""
     away: int = Field(default=0, ge=0)
+    line: bool = False
     last: int | None = Field(default=None, ge=0)
 
     def missed(self) -> float:
@@ -67,7 +68,8 @@ async def _stream(client: Client, queue: asyncio.Queue[str | None], wanted: Want
     began, sent = time.monotonic(), 0
     try:
         yield b"retry: 1000\n\n"
-        await hub().hello(client, wanted.topic, shown(wanted.topic, [i for i in wanted.ids.split(",") if i][:200]), wanted.missed())
+        ids = shown(wanted.topic, [i for i in wanted.ids.split(",") if i][:200])
+        await hub().hello(client, wanted.topic, ids, wanted.missed(), line=wanted.line)
         while time.monotonic() - began < LIVES and sent < MOST_BYTES:
             text: str | None = ""
             with contextlib.suppress(TimeoutError):

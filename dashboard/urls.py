@@ -26,6 +26,7 @@ urlpatterns = [
     path("jobs/<str:job_id>/pause/", job.pause, name="job_pause"),
     path("jobs/<str:job_id>/resume/", job.resume, name="job_resume"),
     path("jobs/<str:job_id>/answer/", job.answer, name="job_answer"),
+    path("jobs/<str:job_id>/change/", job.change, name="job_change"),
     path("queue/", queue.page, name="queue"),
     path("queue/pause/", queue.pause, name="queue_pause"),
     path("queue/resume/", queue.resume, name="queue_resume"),

@@ -24,6 +24,9 @@ class Topic:
 
     name: str
     sight: Sight = EVERYTHING
+    # Of a job's page: the jobs around it, and whether it says something of the line that the job waits in.
+    beside: frozenset[str] = frozenset()
+    line: bool = False
 
     @property
     def job(self) -> str:
@@ -34,8 +37,10 @@ class Topic:
         """`whole` tells everything about a job, as a move does."""
         if not self.sight.covers(whole.get("project", ""), whole.get("tool", "")):
             return False
+        if self.job:
+            return whole["id"] == self.job or whole["id"] in self.beside
         kind, _, name = self.name.partition(":")
-        return kind == ALL or whole["id" if kind == "job" else kind] == name  # type: ignore[literal-required]
+        return kind == ALL or whole[kind] == name  # type: ignore[literal-required]
 
 
 @dataclass(eq=False)

@@ -14,6 +14,7 @@ from jobs import (
     admission,
     configuration,
     doorbell,
+    events,
     external,
     idempotency,
     lifecycle,
@@ -183,6 +184,7 @@ class Dispatcher:
         if self.stopping:
             return
         log.info("this dispatcher leads")
+        events.tell_of_the_line()
         warm_up()
         works = {"figures": keep_figures, "cleaning": clean, "retention": retention.remove_for_now}
         chores = [Chore(name, work) for name, work in works.items()]

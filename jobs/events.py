@@ -87,6 +87,11 @@ def announce(deltas: Iterable[Delta], *, poke: bool = False) -> None:
         transaction.on_commit(lambda: redis_link.publish_all(messages))
 
 
+def tell_of_the_line() -> None:
+    """After the commit: who shows why a job waits looks again, though no job has moved."""
+    transaction.on_commit(lambda: redis_link.publish_all([(redis_link.LIVE_CHANNEL, b'"line"')]))
+
+
 def tell_to_stop(attempt_ids: list[int]) -> None:
     """After the commit: let the processes that run these attempts look now, and not at their next beat only."""
     if attempt_ids:

@@ -12,7 +12,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
-from jobs import audit, configuration, lifecycle, payloads
+from jobs import audit, configuration, events, lifecycle, payloads
 from jobs.errors import Conflict, InvalidRequest, NotFound, Problem
 from jobs.limits import GroupKind
 from jobs.models import GroupRule, QueueConfig, Worker
@@ -56,6 +56,7 @@ def _mark(name: str, values: dict[str, Any], action: str, by: str) -> Worker:
         before = {"draining": worker.draining_at is not None}
         Worker.objects.filter(pk=worker.pk).update(**values)
         audit.note(action, name, by=by, before=before, after={"draining": action == "drain"})
+        events.tell_of_the_line()
     worker.refresh_from_db()
     return worker
 
@@ -87,6 +88,7 @@ def configure(changes: dict[str, Json], *, version: int, by: str) -> QueueConfig
         was = {name: before[name] for name in different}
         audit.note("configure", "queue configuration", by=by, before=was, after=different)
         lifecycle.withdraw(by=by, reason="the configuration was changed")
+        events.tell_of_the_line()
     return row
 
 
@@ -111,6 +113,7 @@ def _change(kind: GroupKind, name: str, values: dict[str, Any], action: str, by:
         rule.refresh_from_db()
         audit.note(action, str(rule), by=by, before=before, after=_shown(rule))
         lifecycle.withdraw(by=by, reason=f"{action} {rule}")
+        events.tell_of_the_line()
     return rule
 
 

@@ -247,7 +247,7 @@ def refuse_out_of_bounds(numbers: Mapping[str, float | None]) -> None:
     for name, value in numbers.items():
         least, most = _BOUNDS[name]
         if value is not None and not least <= value <= most:
-            raise invalid(f"{name} must be from {least:g} to {most:g}", name)
+            raise invalid(f"{name} must be from {least:.15g} to {most:.15g}", name)
 
 
 def refuse_too_many_dependencies(number: int, name: str) -> None:

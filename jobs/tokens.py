@@ -81,7 +81,9 @@ def make(
                 tools=sorted(set(tools)),
                 projects=sorted(set(projects)),
             )
-            audit.note("make token", f"token {name}", by=by, after={"scopes": wanted, "expires": str(expires_at or "never")})
+            limits = {kind: names for kind, names in (("tools", token.tools), ("projects", token.projects)) if names}
+            said = {"scopes": wanted, "expires": str(expires_at or "never")} | limits
+            audit.note("make token", f"token {name}", by=by, after=said)
     except IntegrityError:
         raise TakenName(f"there is a token named {name!r} already; names are never used twice") from None
     return token, secret

@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from jobs import sealing
-from jobs.models import AuditEntry
+from jobs.models import AuditEntry, Job
 
 register = template.Library()
 
@@ -21,7 +21,7 @@ MOST_SHOWN = 20_000
 
 @register.filter
 def duration(value: timedelta | float | None) -> str:
-    """Seconds or a timedelta: "0.4 s", "12 s", "2 min 4 s", "3 h 5 min"."""
+    """Seconds or a timedelta: "0.4 s", "12 s", "2 min 4 s", "3 h 5 min", "29 d 16 h"."""
     if value is None:
         return ""
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
@@ -34,7 +34,9 @@ def duration(value: timedelta | float | None) -> str:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    if whole < 2 * 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
 
 
 @register.filter
@@ -55,6 +57,14 @@ def since(later: datetime | None, earlier: datetime | None) -> str:
 def ago(moment: datetime | None) -> str:
     """How long ago it was, as the server's clock has it."""
     return since(timezone.now(), moment)
+
+
+@register.filter
+def elapsed(job: Job) -> str:
+    """How long it has run, or waits, as this moment has it; in the browser the clock goes on from there."""
+    if job.started_at is not None:
+        return since(job.finished_at or timezone.now(), job.started_at)
+    return "" if job.finished_at is not None else f"waits {ago(job.created_at)}"
 
 
 @register.filter

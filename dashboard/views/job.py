@@ -15,7 +15,8 @@ from django.views.decorators.http import require_POST, require_safe
 from dashboard import drawing
 from dashboard.schema_form import SchemaForm
 from jobs import audit, lifecycle, queries, roles, sealing, sight, timeline
-from jobs.errors import NotFound, Refused
+from jobs.errors import IllegalMove, NotFound, Refused
+from jobs.limits_form import LimitsForm
 from jobs.models import Attempt, Job
 from jobs.states import FINAL, Gate, Status
 
@@ -35,7 +36,8 @@ def _context(request: HttpRequest, job: Job) -> dict[str, Any]:
     path = timeline.stretches(job, attempts, events, met_at)
     return {
         "job": job,
-        "may": _may(request, job),
+        "may": (may := _may(request, job)),
+        "limits": LimitsForm.of(job) if may["control"] and job.status == Status.PENDING else None,
         "why": (why := queries.why_pending(job)) and why.as_seen(seen),
         "questions": [(asked, SchemaForm(asked.schema, prefix=str(asked.pk))) for asked in queries.open_questions(job)],
         "events": events,
@@ -142,6 +144,27 @@ def resume(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
 @permission_required(roles.CONTROL, raise_exception=True)
 def release(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
     return _steered(request, job_id, lifecycle.release, lambda _: "The job is released and back in line.")
+
+
+@require_POST
+@permission_required(roles.CONTROL, raise_exception=True)
+def change(request: HttpRequest, job_id: str) -> HttpResponse:
+    """Other limits for a job that waits. What cannot be is told at its field, and nothing is changed."""
+    job = _found(request, job_id)
+    form = LimitsForm.of(job, request.POST)
+    try:
+        if form.is_valid():
+            now = audit.act("change", lifecycle.change, job_id, by=request.user.get_username(), wanted=form.as_change())
+            messages.success(request, "Its limits are changed." if now.version > job.version else "Nothing was different.")
+            return redirect("job", job_id=job_id)
+    except IllegalMove as refused:
+        messages.error(request, str(refused))
+        return redirect("job", job_id=job_id)
+    except NotFound as error:
+        raise Http404(str(error)) from None
+    except Refused as refused:
+        form.refuse(refused)
+    return render(request, "dashboard/job.html", _context(request, job) | {"limits": form}, status=422)
 
 
 @require_POST

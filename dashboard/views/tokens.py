@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -14,17 +15,32 @@ from django.views.decorators.http import require_POST
 from dashboard.forms import TokenForm
 from jobs import roles, tokens
 from jobs.errors import NotFound, Refused
+from jobs.sight import sight_of
+
+
+def _refuse_limited(request: HttpRequest) -> None:
+    """Who sees some projects only could make a token that sees all. As over the API."""
+    if not sight_of(request.user).is_whole:
+        raise PermissionDenied
 
 
 @permission_required(roles.ADMINISTER, raise_exception=True)
 def page(request: HttpRequest) -> HttpResponse:
+    _refuse_limited(request)
     form = TokenForm(request.POST if request.method == "POST" else None)
     made = None
     if request.method == "POST" and form.is_valid():
         wanted = form.cleaned_data
         expires_at = timezone.now() + timedelta(days=wanted["days"]) if wanted["days"] else None
         try:
-            made = tokens.make(wanted["name"], by=request.user.get_username(), scopes=wanted["scopes"], expires_at=expires_at)
+            made = tokens.make(
+                wanted["name"],
+                by=request.user.get_username(),
+                scopes=wanted["scopes"],
+                expires_at=expires_at,
+                tools=wanted["tools"],
+                projects=wanted["projects"],
+            )
         except Refused as refused:
             form.add_error("name", str(refused))
         else:
@@ -41,6 +57,7 @@ def page(request: HttpRequest) -> HttpResponse:
 @require_POST
 @permission_required(roles.ADMINISTER, raise_exception=True)
 def revoke(request: HttpRequest) -> HttpResponseRedirect:
+    _refuse_limited(request)
     name = request.POST.get("name", "")
     try:
         changed = tokens.revoke(name.replace("\x00", ""), by=request.user.get_username())

@@ -43,7 +43,8 @@ def page(request: HttpRequest) -> HttpResponse:
     facts = _facts(request)
     # How much runs is told to everybody, what runs to those who may see it.
     seen = [replace(one, shown=[a for a in one.runs if sight.covers(a.job.project, a.job.tool)]) for one in facts["seen"]]
-    return render(request, "dashboard/workers.html", facts | {"seen": seen})
+    standing = facts["standing"] if sight.projects is None else troubles.standing(sight.projects)
+    return render(request, "dashboard/workers.html", facts | {"seen": seen, "standing": standing})
 
 
 def _read() -> Facts:

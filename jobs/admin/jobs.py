@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import quote, unquote
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from jobs import audit, lifecycle, sealing, tools
 from jobs.admin.base import MAX_AT_ONCE, MAX_MESSAGES, Base, OfJob, ReadOnly, badge, link_to_job, pretty
-from jobs.errors import Refused
+from jobs.errors import IllegalMove, Refused
+from jobs.limits_form import LimitsForm
 from jobs.models import Attempt, Dependency, Event, Job, JobMetrics, TaskJob
+from jobs.states import Status
 from jobs.why import Why, why_all, why_pending
+
+if TYPE_CHECKING:
+    from django.urls import URLPattern
 
 
 class ToolFilter(admin.SimpleListFilter):
@@ -42,6 +52,7 @@ class JobAdmin(ReadOnly):
     search_help_text = "The beginning of an id"
     ordering = ("-created_at", "-id")
     actions = ("cancel_jobs", "retry_jobs", "delete_jobs")
+    change_form_template = "admin/job_form.html"
     fieldsets = (
         (None, {"fields": ("id", "kind", "tool", "state", "reason", "done", "message", "stage", "why_shown", "history")}),
         (
@@ -77,6 +88,41 @@ class JobAdmin(ReadOnly):
         for job in page.result_list:
             job.why = whys.get(job.pk)
         return page
+
+    def get_urls(self) -> list[URLPattern]:
+        name = f"jobs_{self.opts.model_name}_limits"
+        return [path("<path:object_id>/limits/", self.admin_site.admin_view(self.limits), name=name), *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """As ever, with a link to its limits while they may be changed."""
+        job_id = unquote(object_id)
+        offered = self.has_control_permission(request) and Job.objects.filter(pk=job_id, status=Status.PENDING).exists()
+        limits = reverse(f"admin:jobs_{self.opts.model_name}_limits", args=[quote(job_id)]) if offered else ""
+        return super().change_view(request, object_id, form_url, (extra_context or {}) | {"limits": limits})
+
+    def limits(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """Other limits for a job that waits, as on its page."""
+        if not self.has_control_permission(request):
+            raise PermissionDenied
+        job = self.get_object(request, unquote(object_id))
+        if job is None:
+            raise Http404("there is no such job")
+        back = reverse(f"admin:jobs_{self.opts.model_name}_change", args=[quote(job.pk)])
+        form = LimitsForm.of(job, request.POST if request.method == "POST" else None)
+        try:
+            if form.is_valid():
+                audit.act("change", lifecycle.change, job.pk, by=request.user.get_username(), wanted=form.as_change())
+                self.message_user(request, f"The limits of {job.pk} are as you said.", messages.SUCCESS)
+                return redirect(back)
+        except IllegalMove as refused:
+            self.message_user(request, str(refused), messages.ERROR)
+            return redirect(back)
+        except Refused as refused:
+            form.refuse(refused)
+        context = self.admin_site.each_context(request) | {"title": f"Limits of {job.pk}", "form": form, "back": back, "job": job}
+        return TemplateResponse(request, "admin/job_limits.html", context, status=422 if form.errors else 200)
 
     def has_control_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("jobs.control_job")

@@ -38,11 +38,6 @@ async def endpoint(request: HttpRequest) -> HttpResponse:
     return response
 
 
-# Tokens only: a browser's session is no proof here, and a redirect to a page is no use to an agent.
-endpoint.login_required = False  # type: ignore[attr-defined]
-endpoint.csrf_exempt = True  # type: ignore[attr-defined]
-
-
 def _check_origin(request: HttpRequest) -> None:
     """A page of another site, perhaps behind a name that now points here, must not reach this. Raises `Forbidden`."""
     origin = request.headers.get("Origin")

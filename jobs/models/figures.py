@@ -24,6 +24,7 @@ class Tally(models.Model):
     n = models.BigIntegerField()
 
     class Meta:
+        verbose_name_plural = "tallies"
         constraints = [
             models.UniqueConstraint(
                 fields=["status", "gate", "tool", "operation", "priority", "project"],

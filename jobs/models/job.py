@@ -279,6 +279,7 @@ class Dependency(models.Model):
     met_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        verbose_name_plural = "dependencies"
         constraints = [
             models.UniqueConstraint(fields=["job", "parent"], name="dependency_once"),
             models.CheckConstraint(name="dependency_not_on_itself", condition=~Q(job=F("parent"))),

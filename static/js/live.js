@@ -5,7 +5,11 @@ import { noteFailures } from "./favicon.js";
 import { refreshSoon } from "./refresh.js";
 
 /** @typedef {import("./draw.js").Delta} Delta */
-/** @typedef {{topic: string, ids: () => string[], show: (deltas: Delta[]) => void}} Part */
+/**
+ * `again` is called after a gap and when the line has moved: the server knows more than the deltas tell. `line`: does this page tell
+ * where its job stands in line?
+ * @typedef {{topic: string, ids: () => string[], show: (deltas: Delta[]) => void, line?: () => boolean, again?: () => void}} Part
+ */
 
 const HIDDEN_FOR = 30_000;
 // One acknowledgement for so many messages, or so long after the first of them: pages need not send as much as they get.
@@ -43,9 +47,16 @@ export function connect(part) {
     if (button instanceof HTMLElement) button.dataset.live = state;
     if (text && text.textContent !== words) text.textContent = words;
   };
+  /** What was last asked for: a page that shows other jobs than then asks anew. */
+  let told = "";
+  /** The snapshot that comes next answers a page that was just drawn; any other one stands for what was missed. */
+  let fresh = true;
+  /** A job's own page names itself by its topic, so one less fits. */
+  const wanted = () => ({ topic: part.topic, ids: part.ids().slice(0, 199), line: part.line?.() ?? false });
   const hello = () => {
     const away = Math.max(0, Math.round(Date.now() - heard));
-    socket?.send(JSON.stringify({ t: "hello", topic: part.topic, ids: part.ids().slice(0, 200), away }));
+    told = JSON.stringify(wanted());
+    if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ t: "hello", ...wanted(), away }));
   };
 
   const ack = () => {
@@ -101,8 +112,10 @@ export function connect(part) {
       wait = Math.min(wait * 2, 10_000);
     };
   };
-  /** @param {{e: string, n: number, jobs: Delta[]}} message */
+  /** @param {{t: string, e: string, n: number, jobs: Delta[], line?: boolean}} message */
   const take = (message) => {
+    if (message.line || (message.t === "snapshot" && !fresh)) part.again?.();
+    if (message.t === "snapshot") fresh = false;
     heard = Date.now();
     epoch = message.e;
     number = message.n;
@@ -112,10 +125,10 @@ export function connect(part) {
     refreshSoon(message.jobs);
   };
   const listen = () => {
+    const { topic, ids, line } = wanted();
+    told = JSON.stringify(wanted());
     const away = String(Math.max(0, Math.round(Date.now() - heard)));
-    stream = new EventSource(
-      `/live/events/?${new URLSearchParams({ topic: part.topic, ids: part.ids().slice(0, 200).join(","), away })}`,
-    );
+    stream = new EventSource(`/live/events/?${new URLSearchParams({ topic, ids: ids.join(","), away, line: String(line) })}`);
     let opened = false;
     stream.onopen = () => {
       opened = true;
@@ -155,6 +168,14 @@ export function connect(part) {
     clearTimeout(hideTimer);
     if (document.hidden) hideTimer = window.setTimeout(close, HIDDEN_FOR);
     else open();
+  });
+  document.addEventListener("redrawn", () => {
+    if (told === JSON.stringify(wanted())) return;
+    fresh = true;
+    if (stream) {
+      stream.close();
+      listen();
+    } else hello();
   });
   setInterval(() => {
     if (socket?.readyState === WebSocket.OPEN && !paused) {

@@ -10,7 +10,6 @@ import { connect } from "./live.js";
 import { startLook } from "./look.js";
 import { refreshed, startRefresh } from "./refresh.js";
 import { startRows } from "./rows.js";
-import { startWorkflow } from "./workflow.js";
 
 startLook();
 startCopy();
@@ -22,5 +21,10 @@ startComplete();
 const list = startList() ?? startRows();
 const job = startJob();
 // Pages without rows listen too: what moved tells them to draw anew.
-const part = job ?? startWorkflow() ?? list ?? refreshed();
+const part = job ?? (await workflow()) ?? list ?? refreshed();
 if (part) connect(part);
+
+/** The graph is the largest of them, and on one page only. */
+async function workflow() {
+  return document.querySelector("[data-graph]") ? (await import("./workflow.js")).startWorkflow() : null;
+}

@@ -3,7 +3,8 @@ import { draw } from "./draw.js";
 
 /** @typedef {import("./draw.js").Delta} Delta */
 
-const MOST_ROWS = 60;
+// As many as the server draws.
+const MOST_ROWS = 20;
 
 export function startRows() {
   const bodies = [...document.querySelectorAll("tbody[data-live-rows]")].filter((b) => b instanceof HTMLElement);

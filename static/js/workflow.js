@@ -211,7 +211,7 @@ function paint(stage, graph, critical) {
       shape("title", {}, `${node.label} ${node.about}`),
       shape("rect", { width: WIDTH, height: HEIGHT, rx: 7 }),
       shape("circle", { cx: 14, cy: HEIGHT / 2, r: 4.5 }),
-      shape("text", { x: 26, y: 15 }, node.label.length > 21 ? `…${node.label.slice(-20)}` : node.label),
+      shape("text", { x: 26, y: 15 }, node.label.length > 18 ? `…${node.label.slice(-17)}` : node.label),
       shape("text", { x: 26, y: 29, class: "of" }, node.about.slice(0, 26)),
     );
     nodes.set(id, { ...node, shape: group });
@@ -256,6 +256,8 @@ function startView(box) {
   let x = 0;
   let y = 0;
   let moved = 0;
+  /** Somebody chose what is to be seen: a box of another size does not take it away. */
+  let chosen = false;
   const set = () => {
     stage.setAttribute("transform", `translate(${x} ${y}) scale(${scale})`);
     svg.classList.toggle("far", scale < 0.45);
@@ -266,6 +268,7 @@ function startView(box) {
     x = cx - ((cx - x) * next) / scale;
     y = cy - ((cy - y) * next) / scale;
     scale = next;
+    chosen = true;
     set();
   };
   const fit = () => {
@@ -274,8 +277,12 @@ function startView(box) {
     scale = Math.min(1.2, (box.clientWidth - 20) / size.width, (box.clientHeight - 20) / size.height);
     x = (box.clientWidth - size.width * scale) / 2 - size.x * scale;
     y = (box.clientHeight - size.height * scale) / 2 - size.y * scale;
+    chosen = false;
     set();
   };
+  new ResizeObserver(() => {
+    if (!chosen) fit();
+  }).observe(box);
   box.addEventListener(
     "wheel",
     (event) => {
@@ -295,6 +302,7 @@ function startView(box) {
     x += event.movementX;
     y += event.movementY;
     moved += Math.abs(event.movementX) + Math.abs(event.movementY);
+    chosen = true;
     set();
   });
   return {

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
@@ -77,6 +78,14 @@ def one_of_everything() -> None:
 
 def address(model: type[Model], page: str, *args: object) -> str:
     return reverse(f"admin:jobs_{model._meta.model_name}_{page}", args=args)
+
+
+def test_names_in_the_list_of_models_are_english(boss: Client) -> None:
+    page = boss.get("/admin/jobs/").content.decode()
+    assert "Dependencies" in page
+    assert "API tokens" in page
+    plurals = [str(model._meta.verbose_name_plural) for model in apps.get_app_config("jobs").get_models()]
+    assert [plural for plural in plurals if re.search("[^aeo]ys$", plural)] == []
 
 
 def test_every_model_is_registered() -> None:

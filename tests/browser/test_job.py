@@ -48,6 +48,23 @@ def test_a_running_job_is_cancelled_and_tried_again_from_its_page(page, submit):
     assert page.get_by_role("button", name="Cancel").count() == 0
 
 
+def test_a_job_is_cancelled_and_tried_again_by_keys_alone(page, submit):
+    submit("browser.steps", id="by-keys", count=600, pause=0.05)
+    page.goto("/jobs/by-keys/")
+    page.wait_for_selector(".head[data-status=running]")
+    page.get_by_role("button", name="Cancel").wait_for()
+    page.keyboard.press("c")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".head[data-status=cancelled]", timeout=20_000)
+    page.get_by_role("button", name="Retry", exact=True).wait_for()
+    page.keyboard.press("r")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".head[data-status=running]")
+    page.keyboard.press("c")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".head[data-status=cancelled]", timeout=20_000)
+
+
 def test_stage_and_sub_progress_move_and_lines_are_filtered_while_they_come(page, submit):
     submit("browser.steps", id="lines", count=100, pause=0.1)
     page.goto("/jobs/lines/")
@@ -74,6 +91,45 @@ def test_what_waits_says_why_with_links_and_the_graph_shows_its_neighbours(page)
     page.wait_for_url("**/jobs/runs/")
     # What follows a job is drawn there in the colour of now, too.
     page.wait_for_selector(".near .s-running[data-node=runs]")
+
+
+def test_the_page_of_a_job_that_waits_follows_what_it_waits_for_and_asks_nothing_while_nothing_moves(page, submit):
+    submit("browser.steps", id="first", count=30, pause=0.1)
+    submit("bench.noop", id="second", depends_on=["first", "runs"])
+    asked = []
+    page.clock.install()
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto("/jobs/second/")
+    page.wait_for_selector(".live[data-live=on]")
+    page.wait_for_selector(".near .s-completed[data-node=first]", timeout=20_000)
+    page.get_by_text("It waits for 1 job to complete.").wait_for()
+    assert page.locator(".why [data-beside]").evaluate_all("all => all.map((one) => one.dataset.beside)") == ["runs"]
+    # "runs" reports all the while; every clock of the page runs for a minute, and nothing is asked for.
+    asked.clear()
+    page.clock.run_for(60_000)
+    assert [address for address in asked if "/parts/" not in address] == []
+    assert len(asked) <= 1, "the last move may still have been on its way"
+
+
+def test_what_is_typed_into_the_limits_stays_and_they_are_changed_on_the_page(page, submit, stack):
+    submit("bench.noop", id="limited", depends_on=["runs"])
+    page.clock.install()
+    page.goto("/jobs/limited/")
+    page.wait_for_selector(".live[data-live=on]")
+    version = page.locator(".head").get_attribute("data-v")
+    page.get_by_text("Change its limits").click()
+    page.get_by_label("Time-out (ms)").fill("0")
+    page.locator("h1").click()
+    stack.manage("shell", "-v", "0", "-c", "from jobs import lifecycle; lifecycle.pause('limited', by='t', reason='a moment')")
+    wait_until("the page hears of it", lambda: page.locator(".head").get_attribute("data-v") != version)
+    page.clock.run_for(5_000)
+    assert page.get_by_label("Time-out (ms)").input_value() == "0"
+    page.get_by_role("button", name="Change", exact=True).click()
+    page.get_by_text("Must be from 1 to").wait_for()
+    page.get_by_label("Time-out (ms)").fill("60000")
+    page.get_by_role("button", name="Change", exact=True).click()
+    page.get_by_text("Its limits are changed.").wait_for()
+    assert stack.one("SELECT timeout_ms FROM jobs_job WHERE id = 'limited'") == 60_000
 
 
 def test_an_error_stands_first_and_the_job_is_tried_again_with_other_params(page, submit, tmp_path, stack):

@@ -13,8 +13,9 @@ from django.db import connections
 from django.test import AsyncClient, Client
 
 from dashboard.consumers import LiveConsumer
-from dashboard.hub import hub, pause_after
-from jobs import lifecycle, redis_link
+from dashboard.hub import Pace, gap_after, hub
+from jobs import lifecycle, redis_link, steering
+from jobs.limits import GroupKind
 from jobs.live import kept_up, listener
 from jobs.models import ProjectAccess
 from tests.factories import running, submitted
@@ -344,12 +345,41 @@ async def test_a_stream_of_nothing_known_is_refused(query):
     assert (await AsyncClient().get("/live/events/?topic=jobs")).status_code == 302
 
 
-async def test_frames_come_at_once_for_few_and_four_a_second_under_load():
-    assert pause_after(1, 1, 0.0) == pause_after(50, 100, 0.0) == 0.08
-    assert pause_after(1, 1000, 0.0) == pause_after(51, 1, 0.0) == pause_after(1, 100_000, 0.0) == 0.25
-    # The writing counts; but others have their turn, however long it took.
-    assert pause_after(1, 1000, 0.1) == pytest.approx(0.15)
-    assert pause_after(1, 1000, 9.0) == 0.04
+async def test_frames_have_a_gap_that_grows_with_what_is_told_and_to_how_many():
+    assert gap_after(1, 1) == gap_after(50, 100) == 0.08
+    assert gap_after(1, 1000) == gap_after(51, 1) == gap_after(1, 100_000) == 0.25
+
+
+async def test_after_a_time_of_quiet_some_frames_follow_at_once_and_then_the_pace_holds():
+    pace, now, pauses = Pace(), 100.0, []
+    for _ in range(40):
+        pauses.append(pace.pause(0.08, began=now, now=now))
+        now += pauses[-1]
+    assert pauses[:3] == [0.005] * 3
+    assert pauses[5:] == pytest.approx([0.08] * 35)
+    # In the long run no more than the pace allows, and the few ahead.
+    assert now - 100 >= 36 * 0.08
+    now += 1
+    assert pace.pause(0.08, began=now, now=now) == 0.005
+
+
+async def test_under_load_nothing_runs_ahead_and_the_writing_counts():
+    pace = Pace()
+    assert pace.pause(0.25, began=100.0, now=100.1) == pytest.approx(0.15)
+    assert pace.pause(0.25, began=100.25, now=109.0) == 0.04
+
+
+async def test_a_job_that_is_over_at_once_is_seen_at_once():
+    talk = await socket()
+    job = await sync_to_async(submitted)()
+    await say(talk, t="hello", topic="jobs", ids=[job.id])
+    await heard(talk, lambda m: m["t"] == "snapshot")
+    began = time.monotonic()
+    for version, status in enumerate(("pending", "running", "completed"), 50):
+        listener().note({"id": job.id, "v": [version, 0], "status": status, "progress": 0.0})
+        await heard(talk, lambda m, status=status: m["t"] == "frame" and m["jobs"][0]["status"] == status)
+    assert time.monotonic() - began < 0.08
+    await talk.disconnect()
 
 
 async def test_a_hundred_open_pages_are_healed_by_one_read_and_get_one_frame_each():
@@ -368,4 +398,41 @@ async def test_a_hundred_open_pages_are_healed_by_one_read_and_get_one_frame_eac
     assert read.call_count <= 2  # ours, and perhaps the regular one
     assert len({json.dumps(frame) for frame in frames}) == 1
     for talk in talks:
+        await talk.disconnect()
+
+
+async def test_a_jobs_page_hears_of_the_jobs_around_it_that_one_may_see_and_of_no_lines_but_its_own():
+    talk = await socket("eve", ["A"])
+    mine, beside, hidden, other = [await sync_to_async(submitted)(project=project) for project in "AABA"]
+    await say(talk, t="hello", topic=f"job:{mine.id}", ids=[beside.id, hidden.id])
+    snapshot = await heard(talk, lambda m: m["t"] == "snapshot")
+    assert {d["id"] for d in snapshot["jobs"]} == {mine.id, beside.id}
+    for job in (other, hidden, beside, mine):
+        listener().note({"id": job.id, "v": (9, 9), "progress": 5.0, "status": "running", "project": job.project})
+        listener().note({"id": job.id, "v": (9, 10), "progress": 6.0, "diagnostics": [job.id]})
+    seen = {}
+    while seen.get(mine.id, {}).get("progress") != 6.0:
+        seen |= {d["id"]: d for d in (await heard(talk, lambda m: m["t"] == "frame"))["jobs"]}
+    assert seen.keys() == {mine.id, beside.id}
+    assert "diagnostics" not in seen[beside.id]
+    assert seen[mine.id]["diagnostics"] == [mine.id]
+    await talk.disconnect()
+
+
+async def test_a_page_of_a_job_in_line_is_told_once_that_the_line_moved_and_others_are_not():
+    in_line, elsewhere = await socket(), await socket("bob")
+    mine, other = [await sync_to_async(submitted)() for _ in range(2)]
+    await say(in_line, t="hello", topic=f"job:{mine.id}", line=True)
+    await say(elsewhere, t="hello", topic=f"job:{mine.id}")
+    for talk in (in_line, elsewhere):
+        await heard(talk, lambda m: m["t"] == "snapshot")
+    await it_listens()
+    # No job moves when a group is limited, and yet the reason of one that waits may be another.
+    await sync_to_async(steering.limit)(GroupKind.TOOL, "test.add", max_running=1, per_minute=None, by="ann")
+    listener().note({"id": other.id, "v": (9, 9), "status": "running", "progress": 0.0})
+    told = await heard(in_line, lambda m: m.get("line"), seconds=15)
+    assert told["jobs"] == []
+    assert await in_line.receive_nothing(timeout=4)
+    assert await elsewhere.receive_nothing(timeout=0.5)
+    for talk in (in_line, elsewhere):
         await talk.disconnect()

@@ -17,7 +17,7 @@ from django.utils import timezone
 from jobs import lifecycle, tools
 from jobs.builtin import bulk
 from jobs.errors import InvalidParams
-from jobs.models import AuditEntry, Job, ProjectAccess, SavedView
+from jobs.models import ApiToken, AuditEntry, Job, ProjectAccess, SavedView
 from jobs.run_context import RunContext
 from tests.dashboard.test_pages import viewer
 from tests.factories import completed, failed, running, submitted
@@ -189,6 +189,51 @@ def test_tokens_are_made_and_shown_once_and_revoked(client):
     assert client.post("/tokens/", {"name": "ci", "scopes": ["jobs:read"]}).status_code == 422
     assert client.post("/tokens/", {"name": "x", "scopes": ["root"]}).status_code == 422
     assert viewer("control_job").get("/tokens/").status_code == 403
+
+
+def test_a_token_may_be_limited_to_tools_and_projects(client):
+    seen = submitted("test.add", project="P 1")
+    for tool, project in (("test.add", "P 2"), ("test.walk", "P 1")):
+        submitted(tool, project=project)
+    typed = {"name": "ci", "scopes": ["jobs:read"], "tools": " test.add\r\n\r\ntest.add", "projects": "P 1\r\nP 3"}
+    page = client.post("/tokens/", typed).content.decode()
+    secret = re.search(r"jst_[A-Za-z0-9_-]{43}", page)[0]
+    token = ApiToken.objects.get()
+    assert (token.tools, token.projects) == (["test.add"], ["P 1", "P 3"])
+    jobs = Client().get("/api/v1/jobs", headers={"Authorization": f"Bearer {secret}"}).json()["jobs"]
+    assert [job["id"] for job in jobs] == [seen.id]
+    listed = client.get("/tokens/").content.decode()
+    assert "P 1, P 3" in listed
+    assert "every job<" not in listed
+    noted = AuditEntry.objects.get(action="make token").after
+    assert (noted["tools"], noted["projects"]) == (["test.add"], ["P 1", "P 3"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ({"tools": "test.ad"}, "There is no tool test.ad. Write one of these a line"),
+        ({"projects": "x" * 101}, "at most 100 names, one a line, of at most 100 characters each"),
+        ({"projects": "\n".join(map(str, range(101)))}, "at most 100 names"),
+        ({"tools": "\x00"}, "Null characters are not allowed"),
+    ],
+)
+def test_limits_of_a_token_that_cannot_be_are_told_and_stay_in_the_form(client, typed, words):
+    answer = client.post("/tokens/", {"name": "ci", "scopes": ["jobs:read"]} | typed)
+    page = answer.content.decode()
+    assert answer.status_code == 422
+    assert words in page
+    assert next(iter(typed.values())).replace("\x00", "").split("\n")[0] in page
+    assert not ApiToken.objects.exists()
+
+
+def test_who_sees_some_projects_only_can_make_no_token_that_sees_all():
+    limited = viewer("administer")
+    ProjectAccess.objects.create(user=User.objects.get(username="eve"), project="A")
+    assert limited.get("/tokens/").status_code == 403
+    assert limited.post("/tokens/", {"name": "x", "scopes": ["admin"]}).status_code == 403
+    assert limited.post("/tokens/revoke/", {"name": "x"}).status_code == 403
+    assert 'href="/tokens/"' not in limited.get("/").content.decode()
 
 
 def test_the_audit_page_tells_who_did_what_from_where_and_may_be_seen_by_few(client):

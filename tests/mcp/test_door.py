@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.test import AsyncClient
 
+from benchmarks.stack import ROOT
 from jobs import tokens
 from jobs.mcp import task
 from jobs.models import Event, Job
@@ -230,3 +233,9 @@ def test_a_token_that_may_only_read_cannot_cancel_a_task() -> None:
     task_id = agent.call("test.add")["taskId"]
     assert error_code(agent.ask("tasks/cancel", {"taskId": task_id})) == -32602
     assert Job.objects.get().status == "pending"
+
+
+def test_a_web_process_that_no_agent_calls_does_not_load_the_sdk():
+    program = "import sys, jobsite.asgi; from django.urls import get_resolver, reverse; reverse('mcp'); print('mcp' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
