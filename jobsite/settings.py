@@ -102,7 +102,7 @@ TEMPLATES = [
 ]
 
 # --- the truth -------------------------------------------------------------------------------------------------------
-DATABASES = {"default": dj_database_url.parse(os.environ.get("DATABASE_URL") or LOCAL.database_url)}
+DATABASES = {"default": dj_database_url.parse(os.environ.get("DATABASE_URL") or LOCAL.database_url, engine="jobsite.database")}
 # The verbs' statements are long: planning them costs more than running them, so they are prepared.
 _OPTIONS = DATABASES["default"].setdefault("OPTIONS", {})
 _OPTIONS |= {"server_side_binding": True, "prepare_threshold": 3}
