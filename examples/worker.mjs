@@ -7,9 +7,7 @@ const api = `${process.env.JOBSITE_URL ?? "http://127.0.0.1:8000"}/api/v1`;
 const headers = { Authorization: `Bearer ${process.env.JOBSITE_TOKEN}`, "Content-Type": "application/json" };
 const LEASE = 15_000;
 let stopping = false;
-process.on("SIGTERM", () => {
-  stopping = true;
-});
+process.on("SIGTERM", () => (stopping = true));
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 

@@ -10,14 +10,15 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import httpcore2
 import orjson
 from asgiref.sync import sync_to_async
 from django.db import DatabaseError, InterfaceError, connections
+from django.utils import timezone
 
-from jobs import deliveries, outward, pinned, sealing
+from jobs import deliveries, outward, pinned, sealing, webhooks
 from jobs.deliveries import TRY_FOR, Outcome
 from jobs.errors import Refused
 from jobs.models import Delivery
@@ -37,13 +38,14 @@ def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
     return "v1," + base64.b64encode(digest).decode()
 
 
-def headers(secret: str, message_id: str, body: bytes, now: int) -> dict[str, str]:
+def headers(secrets: Sequence[str], message_id: str, body: bytes, now: int) -> dict[str, str]:
+    """Signed with each of `secrets`; a receiver takes what one that it knows has signed."""
     return {
         "Content-Type": "application/json",
         "User-Agent": "Jobsite",
         "Webhook-Id": message_id,
         "Webhook-Timestamp": str(now),
-        "Webhook-Signature": signature(secret, message_id, now, body),
+        "Webhook-Signature": " ".join(signature(secret, message_id, now, body) for secret in secrets),
     }
 
 
@@ -54,7 +56,8 @@ async def post(pool: httpcore2.AsyncConnectionPool, delivery: Delivery) -> Outco
         # Checked again: the list may have been changed since the webhook was made.
         outward.check_url(delivery.webhook.url)
         body = orjson.dumps(delivery.body)
-        signed = headers(sealing.open_one(delivery.webhook.secret), f"msg_{delivery.pk}", body, int(time.time()))
+        now = timezone.now()
+        signed = headers(webhooks.signing(delivery.webhook, now), f"msg_{delivery.pk}", body, int(now.timestamp()))
         # One bound over all: a receiver that answers byte by byte is as slow as one that does not answer.
         async with asyncio.timeout(TRY_FOR):
             status, wait = await _exchange(pool, delivery.webhook.url, signed, body)
@@ -126,6 +129,7 @@ class Poster(threading.Thread):
         if time.monotonic() - self._cleaned > CLEAN_EVERY:
             self._cleaned = time.monotonic()
             await sync_to_async(deliveries.forget_old)()
+            await sync_to_async(webhooks.forget_old_secrets)()
         busy = Counter(delivery.webhook_id for delivery in self._under_way.values())
         return await sync_to_async(deliveries.claim)(most, busy)
 

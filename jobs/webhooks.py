@@ -6,7 +6,7 @@ import base64
 import secrets
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -21,6 +21,8 @@ from jobs.receivers import FINISHED, KINDS, Happened, is_named
 # Under this name the place in the log of events is kept up to which deliveries were written down.
 PLACE = "jobs.webhooks"
 MOST_OF_JOB = 10
+# How long the secret before still signs: time to bring the new one to the receiver, by hand too.
+OLD_SIGNS_FOR, OLD_SIGNS_AT_MOST = timedelta(days=1), timedelta(days=30)
 TRIAL = "webhook.trial"
 
 
@@ -60,7 +62,7 @@ def make(url: str, about: About, *, events: Collection[str] = (FINISHED,), by: s
     if not events or (unknown := sorted(set(events) - KINDS)):
         detail = f"unknown event {', '.join(unknown)}" if events else "no event is named"
         raise InvalidRequest(f"{detail}; there are {', '.join(sorted(KINDS))}", [Problem(detail=detail, pointer="/events")])
-    secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    secret = _new_secret()
     with transaction.atomic():
         if about.job_id and Webhook.objects.filter(job_id=about.job_id, removed_at=None).count() >= MOST_OF_JOB:
             raise TooManyWebhooks(f"a job has at most {MOST_OF_JOB} webhooks")
@@ -79,6 +81,43 @@ def make(url: str, about: About, *, events: Collection[str] = (FINISHED,), by: s
         _write([hook], outbox.of_job(about.job_id))
     hook.refresh_from_db()
     return hook, secret
+
+
+def _new_secret() -> str:
+    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def rotate(number: int, *, by: str, old_signs_for: timedelta = OLD_SIGNS_FOR) -> tuple[Webhook, str]:
+    """A new secret, which is shown this once. Raises `NotFound`.
+
+    Until `old_signs_for` is over each delivery is signed with both, so the receiver may change over at any moment between; with no
+    time at all the one before signs nothing more. A secret before that one is forgotten at once.
+    """
+    secret = _new_secret()
+    with transaction.atomic():
+        hook = Webhook.objects.select_for_update().filter(pk=number, removed_at=None).first()
+        if hook is None:
+            raise NotFound(f"there is no webhook {number}")
+        overlaps = old_signs_for > timedelta(0)
+        Webhook.objects.filter(pk=number).update(
+            secret=sealing.close(secret),
+            old_secret=hook.secret if overlaps else "",
+            old_until=Now() + old_signs_for if overlaps else None,
+        )
+        hook.refresh_from_db()
+        audit.note("rotate webhook", f"webhook {number}", by=by, after={"old signs until": str(hook.old_until or "now")})
+    return hook, secret
+
+
+def forget_old_secrets() -> int:
+    """Those that sign nothing more; how many."""
+    return Webhook.objects.filter(old_until__lte=Now()).update(old_secret="", old_until=None)
+
+
+def signing(hook: Webhook, now: datetime) -> list[str]:
+    """The secrets that sign a delivery at `now`, the newest first. Raises `LostKey`."""
+    sealed = [hook.secret] + ([hook.old_secret] if hook.old_until is not None and now < hook.old_until else [])
+    return [sealing.open_one(text) for text in sealed]
 
 
 def find(number: int) -> Webhook:

@@ -69,6 +69,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "jobsite.short_way.short_way",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "dashboard.visit.visit",
@@ -102,7 +103,7 @@ TEMPLATES = [
 ]
 
 # --- the truth -------------------------------------------------------------------------------------------------------
-DATABASES = {"default": dj_database_url.parse(os.environ.get("DATABASE_URL") or LOCAL.database_url)}
+DATABASES = {"default": dj_database_url.parse(os.environ.get("DATABASE_URL") or LOCAL.database_url, engine="jobsite.database")}
 # The verbs' statements are long: planning them costs more than running them, so they are prepared.
 _OPTIONS = DATABASES["default"].setdefault("OPTIONS", {})
 _OPTIONS |= {"server_side_binding": True, "prepare_threshold": 3}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
 
 from jobs import deliveries, webhooks
@@ -14,12 +15,12 @@ from jobs.models import Delivery, Webhook
 
 @admin.register(Webhook)
 class WebhookAdmin(ReadOnly):
-    """Webhooks are made over the API, which shows the secret."""
+    """Webhooks are made over the API, which shows the secret; here they get a new one."""
 
     list_display = ("id", "url", "events", "job_id", "tool", "project", "made_by", "made_at", "removed_at")
-    exclude = ("secret",)
+    exclude = ("secret", "old_secret")
     ordering = ("-id",)
-    actions = ("remove_webhooks", "try_webhooks")
+    actions = ("remove_webhooks", "try_webhooks", "rotate_secrets")
 
     def has_manage_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("jobs.change_webhook")
@@ -35,6 +36,14 @@ class WebhookAdmin(ReadOnly):
         for hook in chosen.filter(removed_at=None):
             webhooks.try_out(hook.pk, by=request.user.get_username())
         self.message_user(request, "On their way; the deliveries say what comes of them.")
+
+    @admin.action(description="Give selected webhooks a new secret", permissions=["manage"])
+    def rotate_secrets(self, request: HttpRequest, chosen: QuerySet[Webhook]) -> HttpResponse:
+        """The answer itself shows them: a message would be kept in a cookie until it is read."""
+        by = request.user.get_username()
+        made = [webhooks.rotate(hook.pk, by=by) for hook in chosen.filter(removed_at=None)]
+        context = self.admin_site.each_context(request) | {"title": "New secrets", "made": made, "opts": self.opts}
+        return TemplateResponse(request, "admin/webhook_secrets.html", context)
 
 
 @admin.register(Delivery)

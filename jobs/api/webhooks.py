@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from ninja import Path, Query, Router
@@ -10,7 +11,7 @@ from pydantic import Field
 
 from jobs import deliveries, sight, webhooks
 from jobs.api.auth import ADMIN, SUBMIT, ApiRequest, refuse_limited
-from jobs.api.requests import JobId, Label, Sent
+from jobs.api.requests import JobId, Label, Sent, Whole
 from jobs.api.wire import WIRE
 from jobs.events import millis
 from jobs.models import Delivery, Webhook
@@ -24,6 +25,7 @@ of_job = Router(tags=["webhooks"])
 # Who sees a part only would be told of the rest.
 WHO = "webhooks are managed by callers that see every tool and project; one for a job is made below the job"
 
+MS = timedelta(milliseconds=1)
 Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
 Kinds = Annotated[list[Annotated[str, Field(pattern=r"^job\.[a-z*]{1,20}$")]], Field(min_length=1, max_length=30)]
 Address = Annotated[str, Field(min_length=9, max_length=1000, pattern=r"^https://[!-~]+$")]
@@ -40,6 +42,7 @@ class WebhookShape(Shape):
     project_id: str | None = None
     made_by: str
     made_at: Millis
+    old_secret_until: Annotated[Millis | None, Field(description="until then the secret before signs too")] = None
     dead: int = 0
 
 
@@ -47,6 +50,13 @@ class MadeWebhook(WebhookShape):
     """`secret` is shown this once; deliveries are signed with it."""
 
     secret: str
+
+
+class NewSecret(Sent):
+    old_signs_for_ms: Annotated[
+        Whole,
+        Field(ge=0, le=webhooks.OLD_SIGNS_AT_MOST // MS, description="how long deliveries are signed with the secret before too"),
+    ] = webhooks.OLD_SIGNS_FOR // MS
 
 
 class WebhookList(Shape):
@@ -120,6 +130,14 @@ def remove(request: ApiRequest, number: Number) -> Status[None]:
     return Status(204, None)
 
 
+@router.post("/webhooks/{number}/secret", response={200: MadeWebhook}, auth=ADMIN, operation_id="rotateWebhookSecret", **WIRE)
+def rotate(request: ApiRequest, number: Number, wanted: NewSecret) -> MadeWebhook:
+    """A new secret. For a while deliveries carry two signatures, one by the secret before: bring the new one to the receiver."""
+    refuse_limited(request, WHO)
+    old_signs_for = wanted.old_signs_for_ms * MS
+    return _made(*webhooks.rotate(number, by=request.caller.name, old_signs_for=old_signs_for))
+
+
 @router.post("/webhooks/{number}/trial", response={202: DeliveryShape}, auth=ADMIN, operation_id="tryWebhook", **WIRE)
 def trial(request: ApiRequest, number: Number) -> DeliveryShape:
     """Send it something that means nothing."""
@@ -161,6 +179,7 @@ def _shape(hook: Webhook, dead: int = 0) -> WebhookShape:
         project_id=hook.project or None,
         made_by=hook.made_by,
         made_at=ms(hook.made_at),
+        old_secret_until=millis(hook.old_until),
         dead=dead,
     )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
+from typing import Any
 
 import orjson
 from django.db import IntegrityError, connection, transaction
@@ -65,25 +67,23 @@ def submit_many(submissions: Sequence[Submission], *, by: str) -> list[Job]:
     dependencies.refuse_twins([job.id for job in jobs])
     dependencies.refuse_cycles(wanted)
     try:
-        with transaction.atomic():
+        with _whole(jobs, wanted, submissions):
             # Locked, so that none of them finishes unseen before we commit.
             parents = lock_jobs({p for named in wanted.values() for p in named} - wanted.keys())
             dependencies.refuse_unknown((p for named in wanted.values() for p in named), parents.keys() | wanted.keys())
             if parents:
                 mark_parents(parents)
-            now = _database_now()
-            for place, job in enumerate(jobs):
-                ahead = limits.head_start_us(job.priority, job.urgency)
-                _complete(job, now + timedelta(microseconds=place), ahead, by)
-                _refuse_expired(job, place)
-                _set_gate(job, [parents.get(p) for p in wanted[job.id]])
+            _refuse_expired(jobs)
+            for job in jobs:
+                _complete(job, limits, [parents.get(p) for p in wanted[job.id]], by)
             _mark_parents(jobs, wanted)
             _insert(jobs, wanted, parents, by)
             _keep_answers(jobs, submissions, by)
             # Ranks are fixed before anybody can see the jobs; the wake-up goes out only after the commit.
             transaction.on_commit(lambda: failpoint("submit.after_commit"))
             events.announce(map(events.delta_of, jobs), poke=True)
-            failpoint("submit.before_commit")
+            if connection.in_atomic_block:
+                failpoint("submit.before_commit")
     except IntegrityError as error:
         if "jobs_job_pkey" in str(error):
             raise DuplicateId("a job with this id exists already", [Problem(detail="exists", pointer="/id")]) from None
@@ -113,33 +113,38 @@ def _already_active(fingerprints: Sequence[str]) -> AlreadyActive:
     return AlreadyActive(f"an equal job is active: {job_id or 'among these'}", job_id=job_id)
 
 
+def _whole(
+    jobs: Sequence[Job], wanted: dict[str, tuple[str, ...]], submissions: Sequence[Submission]
+) -> AbstractContextManager[Any]:
+    """All or nothing. A job by itself is one statement, and that is so already: to begin and to commit are two round trips more."""
+    is_one = len(jobs) == 1 and not wanted[jobs[0].id] and not submissions[0].answers and jobs[0].expires_at is None
+    return nullcontext() if is_one and not connection.in_atomic_block else transaction.atomic()
+
+
+def _refuse_expired(jobs: Sequence[Job]) -> None:
+    if all(job.expires_at is None for job in jobs):
+        return
+    now = _database_now()
+    for place, job in enumerate(jobs):
+        if job.expires_at is not None and job.expires_at <= now + timedelta(microseconds=place):
+            detail = "expiresAt must be in the future"
+            raise InvalidRequest(detail, [Problem(detail=detail, pointer="/expiresAt")], place=place)
+
+
 def _database_now() -> datetime:
+    """The transaction's time, which is the time of the jobs."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT now()")
         now: datetime = cursor.fetchone()[0]
         return now
 
 
-def _complete(job: Job, now: datetime, head_start_us: int, by: str) -> None:
+def _complete(job: Job, limits: Limits, parents: Sequence[str | None], by: str) -> None:
+    """All but its times, which the statement sets: until then its rank is its head start, and its gate leaves `run_at` out."""
     job.status = Status.PENDING
-    job.created_at = job.updated_at = job.gate_since = now
-    job.rank = round(now.timestamp() * 1_000_000) - head_start_us
+    job.rank = limits.head_start_us(job.priority, job.urgency)
+    job.gate = Gate.DEPENDENCIES if any(status != Status.COMPLETED for status in parents) else Gate.OPEN
     job.submitted_by = by
-
-
-def _refuse_expired(job: Job, place: int) -> None:
-    if job.expires_at is not None and job.expires_at <= job.created_at:
-        detail = "expiresAt must be in the future"
-        raise InvalidRequest(detail, [Problem(detail=detail, pointer="/expiresAt")], place=place)
-
-
-def _set_gate(job: Job, parents: Sequence[str | None]) -> None:
-    if any(status != Status.COMPLETED for status in parents):
-        job.gate = Gate.DEPENDENCIES
-    elif job.run_at is not None and job.run_at > job.created_at:
-        job.gate = Gate.TIME
-    else:
-        job.gate = Gate.OPEN
 
 
 def _mark_parents(jobs: Sequence[Job], wanted: dict[str, tuple[str, ...]]) -> None:
@@ -148,27 +153,46 @@ def _mark_parents(jobs: Sequence[Job], wanted: dict[str, tuple[str, ...]]) -> No
         job.has_dependents = job.id in among
 
 
+# What depends on the database's clock. Jobs of one request follow each other by a microsecond.
+_TIMED = {
+    "created_at": "t.at",
+    "updated_at": "t.at",
+    "gate_since": "t.at",
+    "rank": "(extract(epoch FROM t.at) * 1000000)::bigint - j.rank",
+    "gate": "CASE WHEN j.gate = 'open' AND j.run_at > t.at THEN 'time' ELSE j.gate END",
+}
+_COLUMNS = [(field.attname, field.column) for field in Job._meta.concrete_fields]
 # As JSON through one statement: bulk_create prepares sixty columns of each row one by one, which costs three times as much as all
 # the rest of a submit. A column that a row does not name becomes NULL, and is refused.
-_INSERT = """
+_INSERT = f"""
 WITH made AS (
-    INSERT INTO jobs_job SELECT * FROM jsonb_populate_recordset(NULL::jobs_job, %(jobs)s::jsonb) RETURNING id, created_at
+    INSERT INTO jobs_job ({", ".join(column for _, column in _COLUMNS)})
+    SELECT {", ".join(_TIMED.get(column, f"j.{column}") for _, column in _COLUMNS)}
+    FROM jsonb_populate_recordset(NULL::jobs_job, %(jobs)s::jsonb) WITH ORDINALITY AS j,
+        LATERAL (SELECT now() + (j.ordinality - 1 + %(first)s) * interval '1 microsecond' AS at) t
+    RETURNING id, created_at, rank, gate
+), noted AS (
+    INSERT INTO jobs_event (job_id, verb, before, after, reason, actor, at)
+    SELECT id, 'submit', '', 'pending', '', %(by)s, created_at FROM made ORDER BY created_at
 )
-INSERT INTO jobs_event (job_id, verb, before, after, reason, actor, at)
-SELECT id, 'submit', '', 'pending', '', %(by)s, created_at FROM made ORDER BY created_at
+SELECT id, created_at, rank, gate FROM made
 """
 _INSERT_DEPENDENCIES = """
 INSERT INTO jobs_dependency (job_id, parent_id, position, met_at)
 SELECT * FROM jsonb_to_recordset(%s::jsonb) AS named(job_id text, parent_id text, position int, met_at timestamptz)
 """
-_COLUMNS = [(field.attname, field.column) for field in Job._meta.concrete_fields]
 
 
 def _insert(jobs: Sequence[Job], wanted: dict[str, tuple[str, ...]], parents: dict[str, str], by: str) -> None:
     with connection.cursor() as cursor:
         for first in range(0, len(jobs), CHUNK):
-            rows = [{column: job.__dict__[name] for name, column in _COLUMNS} for job in jobs[first : first + CHUNK]]
-            cursor.execute(_INSERT, {"jobs": orjson.dumps(rows).decode(), "by": by})
+            some = {job.id: job for job in jobs[first : first + CHUNK]}
+            rows = [{column: job.__dict__[name] for name, column in _COLUMNS} for job in some.values()]
+            cursor.execute(_INSERT, {"jobs": orjson.dumps(rows).decode(), "by": by, "first": first})
+            for job_id, at, rank, gate in cursor.fetchall():
+                job = some[job_id]
+                job.created_at = job.updated_at = job.gate_since = at
+                job.rank, job.gate = rank, gate
     _insert_dependencies(jobs, wanted, parents)
 
 

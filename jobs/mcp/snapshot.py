@@ -29,7 +29,7 @@ SCHEMA = JobSnapshot.model_json_schema(by_alias=True, mode="validation")
 def of(job_id: str, sight: Sight, *, why: bool = False) -> JobSnapshot:
     """A look in the sense of the polling contract. Raises `NotFound`."""
     seen = looks.look(job_id, sight)
-    job = find(job_id, sight) if seen.wait_ms is None else seen.job
+    job = find(job_id, sight) if why or seen.wait_ms is None else seen.job
     found = queries.why_pending(job) if why else None
     return JobSnapshot(
         **schemas.status_message(job, seen.wait_ms).model_dump(),

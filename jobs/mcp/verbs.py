@@ -1,10 +1,11 @@
-"""The tools of the queue itself, beside those that are registered."""
+"""The tools of the queue itself, beside those that are registered: functions whose docstrings and types agents are shown."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from mcp_types import Tool as ToolShape
@@ -16,12 +17,14 @@ from jobs.api.jobs import JobPage
 from jobs.api.reach import refuse_beyond
 from jobs.api.requests import JobId, Listing, NewJob, Sent
 from jobs.mcp import snapshot
-from jobs.mcp.snapshot import SCHEMA, JobSnapshot
+from jobs.mcp.snapshot import JobSnapshot
 from jobs.schemas import QueueStatus, Shape
 from jobs.sight import refuse_unseen
 
 # The longest a call may wait; proxies close what is silent for longer. Seconds.
 LONGEST_WAIT = 25.0
+
+Call = TypeVar("Call", bound=Callable[[Any, Caller], Shape])
 
 
 class OneJob(Sent):
@@ -69,6 +72,29 @@ class Verb:
         )
 
 
+VERBS: dict[str, Verb] = {}
+
+
+def verb(scope: str, *, waits: bool = False) -> Callable[[Call], Call]:
+    """Offer a function as a tool of its name. What needs no more than `jobs:read` changes nothing."""
+
+    def register(call: Call) -> Call:
+        hints = get_type_hints(call)
+        VERBS[call.__name__] = Verb(
+            name=call.__name__,
+            description=" ".join(inspect.getdoc(call).split()),  # type: ignore[union-attr]  # each has one
+            scope=scope,
+            params=hints["wanted"],
+            call=call,
+            output=hints["return"].model_json_schema(by_alias=True, mode="validation"),
+            reads_only=scope == tokens.READ,
+            waits=waits,
+        )
+        return call
+
+    return register
+
+
 def as_result(shown: Shape) -> CallToolResult:
     if isinstance(shown, JobSnapshot):
         return snapshot.as_result(shown)
@@ -77,21 +103,29 @@ def as_result(shown: Shape) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=wire)
 
 
-def _submit(wanted: NewJob, caller: Caller) -> Shape:
+@verb(tokens.SUBMIT)
+def submit_job(wanted: NewJob, caller: Caller) -> JobSnapshot:
+    """Hand in a job with everything that can be said about it: priority, dependencies, time, batch. Answers at once with its id."""
     submission = wanted.as_submission()
     refuse_beyond(caller, [submission])
     return snapshot.of(lifecycle.submit(submission, by=caller.name).pk, caller.sight)
 
 
-def _get(wanted: OneJob, caller: Caller) -> Shape:
+@verb(tokens.READ)
+def get_job(wanted: OneJob, caller: Caller) -> JobSnapshot:
+    """Where a job is, and its result once it has ended. pollingRecommendation says when to look again."""
     return snapshot.of(wanted.job_id, caller.sight)
 
 
-def _why(wanted: OneJob, caller: Caller) -> Shape:
-    return snapshot.of(wanted.job_id, caller.sight, why=True)
+@verb(tokens.READ, waits=True)
+def wait_job(wanted: Wait, caller: Caller) -> JobSnapshot:
+    """As get_job, but answers when the job has ended or asks something, at most the given seconds later."""
+    return snapshot.of(wanted.job_id, caller.sight)
 
 
-def _list(wanted: Listing, caller: Caller) -> Shape:
+@verb(tokens.READ)
+def list_jobs(wanted: Listing, caller: Caller) -> JobPage:
+    """Jobs, newest first, by status, tool, project or batch; 50 a page."""
     page = queries.page(
         status=wanted.status or "",
         tool=wanted.tool_name,
@@ -106,112 +140,37 @@ def _list(wanted: Listing, caller: Caller) -> Shape:
     return JobPage(jobs=[schemas.summary(job) for job in page.jobs], next_cursor=page.next_cursor or None)
 
 
-def _cancel(wanted: Cancel, caller: Caller) -> Shape:
+@verb(tokens.CONTROL)
+def cancel_job(wanted: Cancel, caller: Caller) -> JobSnapshot:
+    """End a pending job at once, tell a running one to stop; a finished one stays as it is."""
     refuse_unseen(wanted.job_id, caller.sight)
     lifecycle.cancel(wanted.job_id, by=caller.name, reason=wanted.reason)
     return snapshot.of(wanted.job_id, caller.sight)
 
 
-def _retry(wanted: OneJob, caller: Caller) -> Shape:
+@verb(tokens.CONTROL)
+def retry_job(wanted: OneJob, caller: Caller) -> JobSnapshot:
+    """Send a failed or cancelled job back to pending, with all its retries."""
     refuse_unseen(wanted.job_id, caller.sight)
     lifecycle.retry(wanted.job_id, by=caller.name)
     return snapshot.of(wanted.job_id, caller.sight)
 
 
-def _answer(wanted: Answers, caller: Caller) -> Shape:
+@verb(tokens.SUBMIT)
+def answer_job(wanted: Answers, caller: Caller) -> JobSnapshot:
+    """Answer what a job asks (see its questions); it goes on when all are answered."""
     refuse_unseen(wanted.job_id, caller.sight)
     lifecycle.answer(wanted.job_id, wanted.answers, by=caller.name)
     return snapshot.of(wanted.job_id, caller.sight)
 
 
-def _queue(wanted: Nothing, caller: Caller) -> Shape:
+@verb(tokens.READ)
+def why_waiting(wanted: OneJob, caller: Caller) -> JobSnapshot:
+    """As get_job, and why a pending job has not started: limits, dependencies, place in line."""
+    return snapshot.of(wanted.job_id, caller.sight, why=True)
+
+
+@verb(tokens.READ)
+def queue_status(wanted: Nothing, caller: Caller) -> QueueStatus:
+    """How many jobs wait and run, by priority and operation, and how long they wait (ms)."""
     return QueueStatus.model_validate(statistics.queue_status(caller.sight))
-
-
-def _schema(shape: type[Shape]) -> dict[str, Any]:
-    return shape.model_json_schema(by_alias=True, mode="validation")
-
-
-_VERBS = [
-    Verb(
-        name="submit_job",
-        description="Hand in a job with everything that can be said about it: priority, dependencies, time, batch. "
-        "Answers at once with its id.",
-        scope=tokens.SUBMIT,
-        params=NewJob,
-        call=_submit,
-        output=SCHEMA,
-    ),
-    Verb(
-        name="get_job",
-        description="Where a job is, and its result once it has ended. pollingRecommendation says when to look again.",
-        scope=tokens.READ,
-        params=OneJob,
-        call=_get,
-        output=SCHEMA,
-        reads_only=True,
-    ),
-    Verb(
-        name="wait_job",
-        description=f"As get_job, but answers when the job has ended or asks something, at most {LONGEST_WAIT:g} s later.",
-        scope=tokens.READ,
-        params=Wait,
-        call=_get,
-        output=SCHEMA,
-        reads_only=True,
-        waits=True,
-    ),
-    Verb(
-        name="list_jobs",
-        description="Jobs, newest first, by status, tool, project or batch; 50 a page.",
-        scope=tokens.READ,
-        params=Listing,
-        call=_list,
-        output=_schema(JobPage),
-        reads_only=True,
-    ),
-    Verb(
-        name="cancel_job",
-        description="End a pending job at once, tell a running one to stop; a finished one stays as it is.",
-        scope=tokens.CONTROL,
-        params=Cancel,
-        call=_cancel,
-        output=SCHEMA,
-    ),
-    Verb(
-        name="retry_job",
-        description="Send a failed or cancelled job back to pending, with all its retries.",
-        scope=tokens.CONTROL,
-        params=OneJob,
-        call=_retry,
-        output=SCHEMA,
-    ),
-    Verb(
-        name="answer_job",
-        description="Answer what a job asks (see its questions); it goes on when all are answered.",
-        scope=tokens.SUBMIT,
-        params=Answers,
-        call=_answer,
-        output=SCHEMA,
-    ),
-    Verb(
-        name="why_waiting",
-        description="As get_job, and why a pending job has not started: limits, dependencies, place in line.",
-        scope=tokens.READ,
-        params=OneJob,
-        call=_why,
-        output=SCHEMA,
-        reads_only=True,
-    ),
-    Verb(
-        name="queue_status",
-        description="How many jobs wait and run, by priority and operation, and how long they wait (ms).",
-        scope=tokens.READ,
-        params=Nothing,
-        call=_queue,
-        output=_schema(QueueStatus),
-        reads_only=True,
-    ),
-]
-
-VERBS = {verb.name: verb for verb in _VERBS}

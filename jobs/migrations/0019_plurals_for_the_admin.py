@@ -4,7 +4,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('jobs', '0017_tally_follows_the_tool'),
+        ('jobs', '0018_outcomes_counted'),
     ]
 
     operations = [

@@ -17,6 +17,7 @@ from jobs.models.queue import (
     default_operation_timeouts,
     default_weights,
 )
+from jobs.models.rows import job_from
 from jobs.models.subscription import Subscription
 from jobs.models.webhook import Delivery, Webhook
 
@@ -47,4 +48,5 @@ __all__ = [
     "Worker",
     "default_operation_timeouts",
     "default_weights",
+    "job_from",
 ]

@@ -16,11 +16,16 @@ class Webhook(models.Model):
     tool = models.CharField(max_length=100, blank=True, default="")
     project = models.CharField(max_length=100, blank=True, default="")
     secret = models.TextField(help_text="Sealed: what deliveries are signed with.")
+    old_secret = models.TextField(blank=True, default="", help_text="Sealed: what they are signed with too, until old_until.")
+    old_until = models.DateTimeField(null=True, blank=True)
     made_by = models.CharField(max_length=200)
     made_at = models.DateTimeField(db_default=Now())
     removed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        constraints = [
+            models.CheckConstraint(name="webhook_old_secret_ends", condition=Q(old_secret="") ^ Q(old_until__isnull=False)),
+        ]
         indexes = [
             # webhooks.write_down: those that may want an event
             models.Index("job_id", name="webhook_in_use", condition=Q(removed_at=None)),

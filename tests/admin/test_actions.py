@@ -10,8 +10,9 @@ from django.contrib.auth.models import Permission, User
 from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-from jobs import configuration, tokens
+from jobs import configuration, tokens, webhooks
 from jobs.models import ApiToken, AuditEntry, GroupRule, Job, QueueConfig
 from tests.api.steps import completed, failed, running, signed_in, submitted
 
@@ -189,3 +190,20 @@ def test_a_rule_that_makes_no_sense_is_refused(boss: Client, wrong: dict[str, An
     assert response.status_code == 200
     assert "errorlist" in response.content.decode()
     assert not GroupRule.objects.exists()
+
+
+def test_webhooks_get_a_new_secret_which_the_answer_shows_and_no_later_page(boss: Client, settings: Any) -> None:
+    settings.JOBSITE_WEBHOOK_HOSTS = ["hooks.example.org"]
+    hook, before = webhooks.make("https://hooks.example.org/", webhooks.About(), by="tests")
+    asked = {"action": "rotate_secrets", "_selected_action": [str(hook.pk)]}
+    page = boss.post(reverse("admin:jobs_webhook_changelist"), asked)
+    hook.refresh_from_db()
+    new, old = webhooks.signing(hook, timezone.now())
+    assert old == before
+    assert new in page.content.decode()
+    assert old not in page.content.decode()
+    for later in (reverse("admin:jobs_webhook_changelist"), reverse("admin:jobs_webhook_change", args=[hook.pk])):
+        html = boss.get(later).content.decode()
+        assert new not in html
+        assert "sealed:" not in html
+    assert AuditEntry.objects.filter(action="rotate webhook", actor="boss").exists()

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from jobs import configuration, steering
 from jobs.models import Dependency, Event, Job
@@ -157,3 +159,29 @@ def test_a_retry_policy_of_the_call_wins_over_tool_operation_and_queue() -> None
 def test_a_retry_policy_that_makes_no_sense_is_refused(policy: dict[str, Any], field: str) -> None:
     refusal = problem(Caller().submit(retryPolicy=policy))
     assert refusal["errors"][0]["pointer"] == f"/retryPolicy/{field}"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_submit_costs_three_statements_and_what_belongs_to_others_a_transaction() -> None:
+    """The token, the configuration, and the job with its event: a statement by itself is a transaction already."""
+    caller, parent = Caller(), submitted()
+    for _ in range(2):
+        caller.submit()
+    with CaptureQueriesContext(connection) as alone:
+        caller.submit()
+    with CaptureQueriesContext(connection) as with_parent:
+        caller.submit(dependencies=[parent.id])
+    assert [query["sql"].split()[0] for query in alone] == ["SELECT", "SELECT", "WITH"]
+    assert "BEGIN" in [query["sql"] for query in with_parent]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_is_refused_by_the_database_leaves_nothing_also_by_itself() -> None:
+    caller = Caller()
+    assert caller.submit(id="mine").status_code == 202
+    before = rows()
+    assert problem(caller.submit(id="mine"))["status"] == 409
+    assert problem(caller.submit(expiresAt=1000))["errors"][0]["pointer"] == "/expiresAt"
+    first = caller.submit(deduplicate=True, params={"a": 5}).json()["jobId"]
+    assert caller.submit(deduplicate=True, params={"a": 5}).json()["jobId"] == first
+    assert rows() == (before[0] + 1, before[1], before[2] + 1)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -65,3 +67,16 @@ def test_a_worker_in_shell_runs_jobs_one_by_one(stack: Stack, api: httpx.Client)
     assert [result.get("structuredContent") for result in found] == [{"text": "HELLO"}, {"text": "TWO WORDS"}, None]
     assert found[2]["isError"] is True
     assert api.get("/workers").json()["workers"][-1]["tools"]
+
+
+def test_a_claim_that_waits_is_given_work_as_soon_as_there_is_some(api: httpx.Client) -> None:
+    assert api.put("/tools/text.rare", json=TEXT).status_code == 200
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(api.post, "/claims?wait=25", json={"tools": ["text.rare"], "worker": "patient"})
+        wait_until("it is known that somebody asks", lambda: "patient" in api.get("/workers").text)
+        assert not held.done()
+        began = time.monotonic()
+        job = api.post("/jobs", json={"toolName": "text.rare", "params": {"text": "a"}}).json()["jobId"]
+        (run,) = held.result(20).json()["jobs"]
+    assert run["jobId"] == job
+    assert time.monotonic() - began < 5

@@ -18,6 +18,7 @@ from jobs.deltas import Weight
 from jobs.events import Delta
 from jobs.live import listener
 from jobs.models import Attempt, Job
+from jobs.tools import tool
 from tests.api.steps import Caller, completed, failed, problem, running, submitted
 
 pytestmark = pytest.mark.django_db
@@ -122,17 +123,23 @@ def test_a_time_out_applies_to_running_jobs_only(caller: Caller) -> None:
     waiting = standard(caller, timeoutMs=1000, maxRetries=0)
     job_id, _ = started(caller, timeoutMs=1000, maxRetries=0)
     Job.objects.update(created_at=timezone.now() - timedelta(hours=1))
-    Attempt.objects.update(started_at=timezone.now() - timedelta(seconds=2))
+    # Long ago: for the database it is still the moment at which this test began.
+    Attempt.objects.update(started_at=timezone.now() - timedelta(minutes=5))
     external.sweep()
     assert (status(caller, waiting), status(caller, job_id)) == ("pending", "failed")
     assert "not done within 1 s" in caller.get(f"/jobs/{job_id}/result").json()["content"][0]["text"]
 
 
-def test_a_time_out_is_set_by_operation_or_by_call(caller: Caller) -> None:
+def test_a_time_out_is_set_by_tool_or_operation_or_call(caller: Caller) -> None:
+    @tool("doors.hurried", operation="codemap", timeout=12)
+    def hurried() -> None:
+        """Be quick."""
+
     by_operation = caller.submit(operationType="validation").json()["jobId"]
-    by_call = caller.submit(operationType="validation", timeoutMs=77_000).json()["jobId"]
+    by_tool = caller.submit(toolName="doors.hurried", params={}).json()["jobId"]
+    by_call = caller.submit(toolName="doors.hurried", params={}, timeoutMs=77_000).json()["jobId"]
     found = dict(Job.objects.values_list("id", "timeout_ms"))
-    assert (found[by_operation], found[by_call]) == (15_000, 77_000)
+    assert [found[job] for job in (by_operation, by_tool, by_call)] == [15_000, 12_000, 77_000]
 
 
 def test_a_job_that_ends_in_time_leaves_nothing_behind(caller: Caller) -> None:

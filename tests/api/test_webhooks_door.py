@@ -1,9 +1,11 @@
 """Webhooks over the API: who may make them, what is refused, and what their log says."""
 
+import time
+
 import pytest
 
 from jobs import deliveries, outbox, tokens, webhooks
-from jobs.models import Delivery, Webhook
+from jobs.models import AuditEntry, Delivery, Webhook
 from tests.api.steps import API, Caller, completed, problem
 
 pytestmark = pytest.mark.django_db
@@ -97,3 +99,36 @@ def test_removed_is_removed(admin):
     assert problem(admin.client.delete(f"{API}/webhooks/{hook['id']}"))["status"] == 404
     assert problem(admin.get(f"/webhooks/{hook['id']}/deliveries"))["status"] == 404
     assert problem(admin.post("/deliveries/999999/resend"))["status"] == 404
+
+
+def test_a_new_secret_is_shown_once_and_the_one_before_signs_for_a_day(admin):
+    hook = admin.post("/webhooks", {"url": URL}).json()
+    before = time.time() * 1000
+    answer = admin.post(f"/webhooks/{hook['id']}/secret", {})
+    rotated = answer.json()
+    assert answer.status_code == 200
+    assert rotated["secret"].startswith("whsec_")
+    assert rotated["secret"] != hook["secret"]
+    assert before + 86_390_000 < rotated["oldSecretUntil"] < before + 86_500_000
+    listed = admin.get("/webhooks")
+    assert listed.json()["webhooks"][0]["oldSecretUntil"] == rotated["oldSecretUntil"]
+    assert rotated["secret"] not in listed.content.decode()
+    assert AuditEntry.objects.filter(action="rotate webhook", actor="token:admin").count() == 1
+
+
+def test_the_one_before_may_end_at_once(admin):
+    hook = admin.post("/webhooks", {"url": URL}).json()
+    rotated = admin.post(f"/webhooks/{hook['id']}/secret", {"oldSignsForMs": 0}).json()
+    assert "oldSecretUntil" not in rotated
+    assert Webhook.objects.get().old_secret == ""
+
+
+@pytest.mark.parametrize(
+    "body", [{"oldSignsForMs": -1}, {"oldSignsForMs": 31 * 86_400_000}, {"oldSignsForMs": "1"}, {"secret": "mine"}]
+)
+def test_a_rotation_that_is_not_understood_changes_nothing(admin, body):
+    hook = admin.post("/webhooks", {"url": URL}).json()
+    kept = Webhook.objects.get().secret
+    assert problem(admin.post(f"/webhooks/{hook['id']}/secret", body))["status"] == 422
+    assert problem(admin.post("/webhooks/999999/secret", {}))["status"] == 404
+    assert Webhook.objects.get().secret == kept

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from django.db import transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 from standardwebhooks import Webhook as Verifier
 
 from benchmarks.stack import free_port, wait_until
 from jobs import deliveries, outbox, webhooks
-from jobs.errors import InvalidRequest
+from jobs.errors import InvalidRequest, NotFound
 from jobs.models import AuditEntry, Delivery, Subscription, Webhook
 from jobs.poster import Poster
 from jobs.webhooks import About, TooManyWebhooks, WebhooksOff
@@ -109,6 +110,19 @@ def test_the_check_in_the_docs_takes_what_is_sent_and_nothing_else(receiver):
     assert place["verified"](secret, request.headers, request.body)
     assert not place["verified"](secret, request.headers, request.body + b" ")
     assert not place["verified"](secret, request.headers | {"Webhook-Timestamp": "1"}, request.body)
+
+
+def test_the_check_in_the_docs_takes_either_signature_after_a_rotation(receiver):
+    code = Path("docs/webhooks.md").read_text().split("```python\n")[1].split("```")[0]
+    place: dict[str, object] = {}
+    exec(code, place)  # noqa: S102  (our own page)
+    hook, old = webhooks.make(receiver.url, About(), by="boss")
+    _, new = webhooks.rotate(hook.pk, by="boss")
+    completed()
+    written_down()
+    posted_until("delivered")
+    (request,) = receiver.received
+    assert [place["verified"](secret, request.headers, request.body) for secret in (old, new)] == [True, True]
 
 
 def test_a_webhook_of_a_job_is_told_of_moves_before_it_was_made_and_once(receiver):
@@ -332,3 +346,47 @@ def test_events_are_kept_until_their_deliveries_are_written_down(receiver):
     assert outbox.told_up_to() == before
     written_down()
     assert outbox.told_up_to() > before
+
+
+def test_after_a_rotation_both_secrets_verify_until_the_time_of_the_old_one_is_over(receiver):
+    hook, old = webhooks.make(receiver.url, About(), by="boss")
+    hook, new = webhooks.rotate(hook.pk, by="boss")
+    _, never = webhooks.make(receiver.url, About(tool="nothing"), by="boss")
+    completed()
+    written_down()
+    posted_until("delivered")
+    Webhook.objects.filter(pk=hook.pk).update(old_until=Now())
+    completed()
+    written_down()
+    posted_until("delivered", 2)
+    both, after = receiver.received
+    for secret, request in ((old, both), (new, both), (new, after)):
+        Verifier(secret).verify(request.body, request.headers)
+    for secret, request in ((never, both), (old, after)):
+        with pytest.raises(Exception, match="No matching signature"):
+            Verifier(secret).verify(request.body, request.headers)
+    # Whoever sends cleans too.
+    assert Webhook.objects.get(pk=hook.pk).old_secret == ""
+
+
+def test_a_secret_that_got_out_signs_nothing_more_at_once(receiver):
+    hook, old = webhooks.make(receiver.url, About(), by="boss")
+    _, new = webhooks.rotate(hook.pk, by="boss", old_signs_for=timedelta(0))
+    completed()
+    written_down()
+    posted_until("delivered")
+    (request,) = receiver.received
+    Verifier(new).verify(request.body, request.headers)
+    with pytest.raises(Exception, match="No matching signature"):
+        Verifier(old).verify(request.body, request.headers)
+
+
+def test_a_further_rotation_forgets_all_but_the_last_two(receiver):
+    hook, first = webhooks.make(receiver.url, About(), by="boss")
+    _, second = webhooks.rotate(hook.pk, by="boss")
+    hook, third = webhooks.rotate(hook.pk, by="boss")
+    assert webhooks.signing(hook, timezone.now()) == [third, second]
+    assert first not in webhooks.signing(hook, timezone.now())
+    assert webhooks.signing(hook, hook.old_until) == [third]
+    with pytest.raises(NotFound):
+        webhooks.rotate(hook.pk + 1, by="boss")

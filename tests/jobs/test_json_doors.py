@@ -16,8 +16,10 @@ from jobs.errors import Refused
 from jobs.lifecycle import Submission
 from jobs.manager import JobManager
 from jobs.models import Job
+from jobs.retry import Retry
 from jobs.tools import tool
 from tests.api.steps import Caller, rows, signed_in
+from tests.django_tasks.tasks import task
 from tests.factories import admit, admitted, submitted
 from tests.mcp.test_door import REVISION, Agent
 
@@ -67,6 +69,11 @@ def celery_echo(value: str) -> Any:
 
 
 celery_tool("doors.celery-echo", celery_echo)
+
+
+@task(retry=Retry(max=0))
+def task_echo(value: str) -> Any:
+    return {"value": VALUES[value]}
 
 
 # --- text comes in -------------------------------------------------------------------------------------------------------
@@ -144,11 +151,21 @@ def by_changed_params(value: Any) -> None:
         Job.objects.all().delete()
 
 
+def by_task(value: Any) -> None:
+    """Django itself refuses what has no form in JSON, by a TypeError."""
+    task_echo.enqueue(value)
+
+
+def by_named_argument_of_a_task(value: Any) -> None:
+    task_echo.enqueue(value=value)
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("value", NOT_IN.values(), ids=NOT_IN.keys())
-@pytest.mark.parametrize("door", [by_submit, by_manager, by_standard, by_changed_params])
+@pytest.mark.parametrize("door", [by_submit, by_manager, by_standard, by_changed_params, by_task, by_named_argument_of_a_task])
 def test_values_that_cannot_be_taken_are_refused_at_every_door(door: Callable[[Any], None], value: Any) -> None:
-    with pytest.raises(Refused):
+    is_task = door in {by_task, by_named_argument_of_a_task}
+    with pytest.raises((Refused, TypeError) if is_task and value is NOT_IN["no JSON type"] else Refused):
         door(value)
     assert not Job.objects.exists()
 
@@ -156,13 +173,18 @@ def test_values_that_cannot_be_taken_are_refused_at_every_door(door: Callable[[A
 # --- tools say it --------------------------------------------------------------------------------------------------------
 def run_here(name: str) -> Callable[[str], Job]:
     def run(value: str) -> Job:
-        job = admitted(submitted(name, params={"value": value}))
-        execution.answer(job.current_attempt_id or 0, "default", 1000)
-        execution._pulse.end()
-        return Job.objects.get(pk=job.id)
+        return answered(submitted(name, params={"value": value}))
 
     run.__name__ = name
     return run
+
+
+def answered(pending: Job) -> Job:
+    """As a worker does it."""
+    job = admitted(pending)
+    execution.answer(job.current_attempt_id or 0, "default", 1000)
+    execution._pulse.end()
+    return Job.objects.get(pk=job.id)
 
 
 def reported(value: str) -> Job:
@@ -173,7 +195,13 @@ def reported(value: str) -> Job:
     return Job.objects.get(pk=job)
 
 
-FROM_TOOLS = [run_here("doors.echo"), run_here("doors.celery-echo"), reported]
+def run_as_task(value: str) -> Job:
+    return answered(Job.objects.get(pk=task_echo.enqueue(value).id))
+
+
+FROM_TOOLS = [run_here("doors.echo"), run_here("doors.celery-echo"), run_as_task, reported]
+# What Django's tasks may return is JSON, by their contract; any other value fails the task.
+NO_JSON = {"no JSON type", "a set"}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -185,8 +213,11 @@ def test_whatever_a_tool_says_a_final_state_is_reached(door: Callable[[str], Job
         job = door(value)
     finally:
         django_settings.JOBSITE_STAY = stay
-    assert job.status == "completed"
     json.dumps(job.result, allow_nan=False)
+    if door is run_as_task and value in NO_JSON:
+        assert job.status == "failed"
+        return
+    assert job.status == "completed"
     if value != "a set":
         assert any("changed so that it could be stored" in line for line in job.diagnostics)
 

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 
+import httpx
 import psutil
 import psycopg
 import pytest
@@ -166,3 +167,26 @@ def test_an_ordinary_user_can_start_the_services(var):
     done = subprocess.run([*become, sys.executable, "-c", script, str(var)], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["jobsite", "True"], done.stderr
     assert {path.owner() for path in (var / "postgres", var / "redis", var / "run")} == {"nobody"}
+
+
+@pytest.mark.timeout(240)
+def test_with_an_api_port_one_command_starts_both_servers_and_a_job_handed_in_at_one_is_waited_for_at_the_other(up):
+    port = free_port()
+    both = up(API_PORT=str(port)).wait()
+    wait_until("the API server answers", lambda: listens(port))
+    made = subprocess.run(
+        [sys.executable, "manage.py", "token", "create", "--name", "me"], cwd=ROOT, env=both.env, capture_output=True, text=True
+    )
+    headers = {"Authorization": f"Bearer {made.stdout.split()[-1]}"}
+    wanted = {"id": "mine", "toolName": "codemap", "params": {"package": "json"}}
+    handed_in = httpx.post(f"http://127.0.0.1:{port}/api/v1/jobs", json=wanted, headers=headers, timeout=30)
+    assert (handed_in.status_code, handed_in.headers["Location"]) == (202, "/api/v1/jobs/mine")
+    waited = httpx.get(f"http://127.0.0.1:{both.port}/api/v1/jobs/mine/result?wait=30", headers=headers, timeout=60)
+    assert (waited.status_code, waited.json()["structuredContent"]["name"]) == (200, "json"), both.said
+    code, left = both.end(signal.SIGINT, group=True)
+    assert (code, left) == (0, []), both.said
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
