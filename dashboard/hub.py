@@ -242,7 +242,7 @@ class Hub:
         self._numbers[topic] += 1
         told = {"t": "frame", "e": self.epoch, "n": self._numbers[topic], "jobs": deltas} | (more or {})
         frame = orjson.dumps(told).decode()
-        lines = next((delta.get("diagnostics", []) for delta in deltas if delta["id"] == topic.job), [])
+        lines: list[str] = next((delta.get("diagnostics", []) for delta in deltas if delta["id"] == topic.job), [])
         for place, client in enumerate(list(self._topics.get(topic, ())), 1):
             if place % AT_ONCE == 0:
                 await asyncio.sleep(0)
