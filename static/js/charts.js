@@ -2,9 +2,6 @@
 
 import { duration } from "./clocks.js";
 
-/** @typedef {{key: string, label: string, shown: number | null, values: (number | null)[]}} Line */
-/** @typedef {{form: string, unit: string, times: number[], lines: Line[]}} Chart */
-
 const EVERY = 5000;
 // biome-ignore lint/suspicious/noExplicitAny: uPlot comes as a plain script
 const Plot = /** @type {any} */ (globalThis).uPlot;
@@ -166,7 +163,7 @@ async function append() {
   if (document.hidden || document.querySelector('.live[data-live="paused"]') || !(box instanceof HTMLElement)) return;
   // A reader who points at a chart is not disturbed.
   if (document.querySelector(".plot:hover")) return;
-  const answer = await fetch(box.dataset.charts ?? "", { credentials: "same-origin" });
+  const answer = await fetch(box.dataset.charts ?? "");
   if (!answer.ok || !answer.headers.get("content-type")?.includes("json")) return;
   charts = await answer.json();
   draw();

@@ -1,7 +1,5 @@
 // The search box completes keys, then their values; the arrow keys choose, Enter or Tab takes, Escape closes.
 
-/** @typedef {{text: string, about: string, start: number}} Suggestion */
-
 export function startComplete() {
   const box = document.querySelector("[data-complete]");
   const list = document.querySelector("#suggestions");
@@ -47,9 +45,7 @@ export function startComplete() {
   const ask = async () => {
     const number = ++asked;
     const typed = box.value.slice(0, box.selectionStart ?? box.value.length);
-    const answer = await fetch(`${box.dataset.complete}?${new URLSearchParams({ q: typed })}`, {
-      credentials: "same-origin",
-    }).catch(() => null);
+    const answer = await fetch(`${box.dataset.complete}?${new URLSearchParams({ q: typed })}`).catch(() => null);
     if (!answer?.ok || number !== asked || document.activeElement !== box) return;
     // What was chosen already stays chosen, if it is still offered.
     const chosen = offered[at]?.text;

@@ -1,7 +1,5 @@
 // How many jobs there are in each state, in the rail and wherever else it says: asked for anew soon after something moved.
 
-/** @typedef {import("./draw.js").Delta} Delta */
-
 // Longer than a web process answers with what it counted before: what is asked so long after a move has counted it.
 const SOON = 1500;
 /** @type {number | undefined} */
@@ -26,7 +24,7 @@ function later() {
 
 async function count() {
   if (document.hidden) return;
-  const answer = await fetch("/counts.json", { credentials: "same-origin" });
+  const answer = await fetch("/counts.json");
   if (!answer.ok || answer.redirected) return;
   for (const [status, number] of Object.entries(await answer.json())) {
     for (const shown of document.querySelectorAll(`[data-count="${CSS.escape(status)}"]`)) {

@@ -1,26 +1,13 @@
 // Puts a delta into whatever shows that job. Text from jobs is only ever set as text.
 import { tick } from "./clocks.js";
 
-/**
- * @typedef {{id: string, v: [number, number], progress?: number, message?: string, stage?: string, sub?: number | null, status?: string,
- *   tool?: string, attempts?: number, cancelling?: boolean, created?: number, started?: number | null,
- *   finished?: number | null, diagnostics?: string[]}} Delta
- */
-
-/**
- * Newer by (version, tick)?
- * @param {HTMLElement} shown
- * @param {Delta} delta
- */
+/** Newer by (version, tick)? @param {HTMLElement} shown @param {Delta} delta */
 export function isNewer(shown, delta) {
   const [version, at] = (shown.dataset.v ?? "0,0").split(",").map(Number);
   return delta.v[0] > version || (delta.v[0] === version && delta.v[1] > at);
 }
 
-/**
- * @param {HTMLElement} shown
- * @param {Delta} delta
- */
+/** @param {HTMLElement} shown @param {Delta} delta */
 export function draw(shown, delta) {
   if (!isNewer(shown, delta)) return false;
   shown.dataset.v = delta.v.join(",");
@@ -37,10 +24,7 @@ export function draw(shown, delta) {
   return true;
 }
 
-/**
- * @param {HTMLElement} shown
- * @param {Delta} delta
- */
+/** @param {HTMLElement} shown @param {Delta} delta */
 function drawStatus(shown, delta) {
   const status = delta.status ?? "";
   shown.dataset.status = status;
@@ -59,12 +43,18 @@ function drawStatus(shown, delta) {
   }
 }
 
-/**
- * @param {HTMLElement} inside
- * @param {string} selector
- * @param {string} text
- */
+/** @param {HTMLElement} inside @param {string} selector @param {string} text */
 function set(inside, selector, text) {
   const found = inside.querySelector(selector);
   if (found && found.textContent !== text) found.textContent = text;
+}
+
+/** The rows of jobs in a part of a page. @param {ParentNode} inside */
+export function rowsOf(inside) {
+  return /** @type {HTMLElement[]} */ ([...inside.querySelectorAll("tr[data-job]")]);
+}
+
+/** Rows are made by the server's own template, with everything in them escaped. @param {string} html */
+export function rowsIn(html) {
+  return rowsOf(new DOMParser().parseFromString(`<table><tbody>${html}</tbody></table>`, "text/html"));
 }

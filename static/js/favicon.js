@@ -1,7 +1,5 @@
 // The icon of the tab tells that jobs failed: a red mark with their number, of the last hour when the page came, and since.
 
-/** @typedef {import("./draw.js").Delta} Delta */
-
 /** @type {Set<string>} */
 const seen = new Set();
 let before = 0;

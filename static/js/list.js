@@ -1,7 +1,5 @@
 // The job list: rows change in place, what comes is asked for by the list's own search, nothing moves under a hand.
-import { draw } from "./draw.js";
-
-/** @typedef {import("./draw.js").Delta} Delta */
+import { draw, rowsIn, rowsOf } from "./draw.js";
 
 const MOST_ROWS = 100;
 const ASK_AFTER = 200;
@@ -26,16 +24,13 @@ export function startList() {
     const ids = [...asked].slice(0, 50);
     for (const id of ids) asked.delete(id);
     const parameters = new URLSearchParams({ q: query, ids: ids.join(",") });
-    const answer = await fetch(`${form.dataset.rows}?${parameters}`, { credentials: "same-origin" }).catch(() => null);
+    const answer = await fetch(`${form.dataset.rows}?${parameters}`).catch(() => null);
     asking = false;
     if (answer?.ok) place(ids, rowsIn(await answer.text()));
     if (asked.size) ask();
   };
 
-  /**
-   * @param {string[]} ids
-   * @param {HTMLElement[]} fresh
-   */
+  /** @param {string[]} ids @param {HTMLElement[]} fresh */
   const place = (ids, fresh) => {
     const matching = new Map(fresh.map((row) => [row.dataset.job ?? "", row]));
     for (const id of ids) {
@@ -84,23 +79,10 @@ export function startList() {
   };
 }
 
-/** @param {ParentNode} inside */
-function rowsOf(inside) {
-  return /** @type {HTMLElement[]} */ ([...inside.querySelectorAll("tr[data-job]")]);
-}
-
-/**
- * @param {ParentNode} inside
- * @param {string} id
- */
+/** @param {ParentNode} inside @param {string} id */
 function find(inside, id) {
   const row = inside.querySelector(`tr[data-job="${CSS.escape(id)}"]`);
   return row instanceof HTMLElement ? row : null;
-}
-
-/** Rows are made by the server's own template, with everything in them escaped. @param {string} html */
-function rowsIn(html) {
-  return rowsOf(new DOMParser().parseFromString(`<table><tbody>${html}</tbody></table>`, "text/html"));
 }
 
 /** @param {HTMLElement} row */

@@ -4,13 +4,6 @@ import { countSoon } from "./counts.js";
 import { noteFailures } from "./favicon.js";
 import { refreshSoon } from "./refresh.js";
 
-/** @typedef {import("./draw.js").Delta} Delta */
-/**
- * `again` is called after a gap and when the line has moved: the server knows more than the deltas tell. `line`: does this page tell
- * where its job stands in line?
- * @typedef {{topic: string, ids: () => string[], show: (deltas: Delta[]) => void, line?: () => boolean, again?: () => void}} Part
- */
-
 const HIDDEN_FOR = 30_000;
 // One acknowledgement for so many messages, or so long after the first of them: pages need not send as much as they get.
 const ACK_EVERY = 5;
@@ -39,10 +32,7 @@ export function connect(part) {
 
   const button = document.querySelector(".live");
   const text = document.querySelector("[data-live-text]");
-  /**
-   * @param {string} state
-   * @param {string} words
-   */
+  /** @param {string} state @param {string} words */
   const say = (state, words) => {
     if (button instanceof HTMLElement) button.dataset.live = state;
     if (text && text.textContent !== words) text.textContent = words;
@@ -72,7 +62,9 @@ export function connect(part) {
     if (barred > 1) return listen();
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     socket = new WebSocket(`${scheme}://${location.host}/live/`);
+    let opened = false;
     socket.onopen = () => {
+      opened = true;
       barred = 0;
       received = 0;
       acked = 0;
@@ -81,10 +73,6 @@ export function connect(part) {
       hello();
       say("on", "live");
     };
-    let opened = false;
-    socket.addEventListener("open", () => {
-      opened = true;
-    });
     socket.onmessage = (event) => {
       const message = JSON.parse(event.data);
       received += 1;
@@ -108,9 +96,13 @@ export function connect(part) {
       }
       if (paused || document.hidden) return;
       say("waiting", "reconnecting");
-      setTimeout(open, wait * (0.5 + Math.random()));
-      wait = Math.min(wait * 2, 10_000);
+      later();
     };
+  };
+  /** Not at once with all other pages that lost the same server. */
+  const later = () => {
+    setTimeout(open, wait * (0.5 + Math.random()));
+    wait = Math.min(wait * 2, 10_000);
   };
   /** @param {{t: string, e: string, n: number, jobs: Delta[], line?: boolean}} message */
   const take = (message) => {
@@ -142,8 +134,7 @@ export function connect(part) {
       stream?.close();
       stream = null;
       barred = 0;
-      setTimeout(open, wait * (0.5 + Math.random()));
-      wait = Math.min(wait * 2, 10_000);
+      later();
     };
   };
   const close = () => {

@@ -1,8 +1,6 @@
 // Parts that the server draws again every few seconds, and soon after a move: gauges, the line, the workers, the verdict.
 // Nothing is put in place of what somebody points at or is typing into.
 
-/** @typedef {import("./draw.js").Delta} Delta */
-
 const EVERY = 10_000;
 const SOON = 1500;
 /** @type {number | undefined} */
@@ -17,7 +15,7 @@ export function refreshSoon(deltas) {
   if (parts().length && deltas.some((delta) => delta.status)) ask(SOON);
 }
 
-/** The part of a page that shows no rows of its own. @returns {import("./live.js").Part | null} */
+/** The part of a page that shows no rows of its own. @returns {Part | null} */
 export function refreshed() {
   return parts().length ? { topic: "jobs", ids: () => [], show: () => {} } : null;
 }
@@ -40,7 +38,7 @@ function ask(wait) {
 async function refresh() {
   if (document.hidden || document.querySelector('.live[data-live="paused"]')) return;
   // All pages that ask so share what was read in these seconds.
-  const answer = await fetch(location.pathname + location.search, { credentials: "same-origin", headers: { "X-Refresh": "1" } });
+  const answer = await fetch(location.pathname + location.search, { headers: { "X-Refresh": "1" } });
   if (!answer.ok || answer.redirected) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const part of parts()) {

@@ -1,7 +1,5 @@
 // Short lists of jobs in one state: rows change in place, come in at the top, and leave when they no longer belong.
-import { draw } from "./draw.js";
-
-/** @typedef {import("./draw.js").Delta} Delta */
+import { draw, rowsIn, rowsOf } from "./draw.js";
 
 // As many as the server draws.
 const MOST_ROWS = 20;
@@ -43,23 +41,12 @@ export function startRows() {
   };
 }
 
-/** @param {ParentNode} inside */
-function rowsOf(inside) {
-  return /** @type {HTMLElement[]} */ ([...inside.querySelectorAll("tr[data-job]")]);
-}
-
-/**
- * @param {HTMLElement} body
- * @param {string} id
- */
+/** @param {HTMLElement} body @param {string} id */
 function has(body, id) {
   return rowsOf(body).some((row) => row.dataset.job === id);
 }
 
-/**
- * @param {HTMLElement} body
- * @param {Delta} delta
- */
+/** @param {HTMLElement} body @param {Delta} delta */
 function wants(body, delta) {
   return body.dataset.liveRows === delta.status;
 }
@@ -71,16 +58,11 @@ function leave(row) {
   if (!row.matches(":hover, :focus-within")) row.remove();
 }
 
-/**
- * @param {HTMLElement[]} bodies
- * @param {string[]} ids
- */
+/** @param {HTMLElement[]} bodies @param {string[]} ids */
 async function insert(bodies, ids) {
-  const answer = await fetch(`/jobs/rows/?ids=${ids.map(encodeURIComponent).join(",")}`, { credentials: "same-origin" });
+  const answer = await fetch(`/jobs/rows/?ids=${ids.map(encodeURIComponent).join(",")}`);
   if (!answer.ok) return;
-  // Rows are made by the server's own template, with everything in them escaped.
-  const part = new DOMParser().parseFromString(`<table><tbody>${await answer.text()}</tbody></table>`, "text/html");
-  for (const row of rowsOf(part).reverse()) {
+  for (const row of rowsIn(await answer.text()).reverse()) {
     for (const body of bodies) {
       const delta = { id: row.dataset.job ?? "", v: /** @type {[number, number]} */ ([0, 0]), status: row.dataset.status };
       if (!wants(body, delta) || has(body, delta.id)) continue;

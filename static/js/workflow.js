@@ -1,9 +1,5 @@
 // The graph of a workflow: laid out by dagre, drawn once as SVG; what moves changes one class. Zoomed, panned, walked by keys, folded.
 
-/** @typedef {import("./draw.js").Delta} Delta */
-/** @typedef {{id: string, tool: string, status: string, stage: string, v: [number, number]}} Task */
-/** @typedef {{id: string, label: string, about: string, x: number, y: number, width: number, height: number, shape: SVGGElement}} Drawn */
-
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 180;
 const HEIGHT = 36;
@@ -151,8 +147,6 @@ function count(moved) {
   if (text && bar instanceof HTMLProgressElement) text.textContent = `${Math.round(bar.value)} %`;
 }
 
-/** @typedef {{nodes: {id: string, label: string, about: string}[], edges: [string, string][]}} Graph */
-
 /** @param {Map<string, Task>} tasks @param {[string, string][]} edges @returns {Graph} */
 function single(tasks, edges) {
   return { nodes: [...tasks.values()].map((task) => ({ id: task.id, label: task.id, about: task.tool })), edges };
@@ -175,11 +169,7 @@ function shape(name, attributes, text) {
   return made;
 }
 
-/**
- * @param {SVGGElement} stage
- * @param {Graph} graph
- * @param {Set<string>} critical
- */
+/** @param {SVGGElement} stage @param {Graph} graph @param {Set<string>} critical */
 function paint(stage, graph, critical) {
   const dagre = /** @type {any} */ (globalThis).dagre;
   const laid = new dagre.graphlib.Graph();

@@ -1,5 +1,6 @@
 """A page outlives the web process it came from."""
 
+import itertools
 import json
 import os
 import signal
@@ -72,12 +73,15 @@ def test_a_page_that_missed_a_frame_asks_for_the_whole_state_and_shows_it(page, 
     hellos = len(asked)
     dropping["left"] = 1
     wait_until("the page asks anew", lambda: (page.wait_for_timeout(50), len(asked) > hellos)[1])
-    # It asked at the first frame after the gap, and was answered by a snapshot that tells of the job.
-    gap = told[asked[-1] - 1]
-    assert gap["n"] == next(message["n"] for message in reversed(told[: asked[-1] - 1])) + 2
-    wait_until("it is answered", lambda: (page.wait_for_timeout(50), told[-1]["n"] > gap["n"])[1])
-    answer = next(message for message in told[asked[-1] :] if message["t"] == "snapshot")
-    assert "missed" in {job["id"] for job in answer["jobs"]}
+    numbers = [message["n"] for message in told[: asked[-1]]]
+    assert any(later == earlier + 2 for earlier, later in itertools.pairwise(numbers)), numbers
+
+    def answers():
+        return [message for message in told[asked[-1] :] if message["t"] == "snapshot"]
+
+    wait_until("it is answered", lambda: (page.wait_for_timeout(50), answers())[1])
+    assert "missed" in {job["id"] for job in answers()[0]["jobs"]}
+    # Once: what follows the answer is numbered from there.
     assert len(asked) == hellos + 1
     page.goto("/jobs/missed/")
     page.get_by_role("button", name="Cancel").click()
@@ -93,7 +97,7 @@ def test_pages_that_lost_their_socket_do_not_all_come_back_at_the_same_moment(op
         page.goto("/workers/")
         page.wait_for_selector(".live[data-live=on]")
         page.evaluate("window.sockets.at(-1).close()")
-        page.wait_for_function("window.sockets.length > 1")
+        wait_until("it opens another", lambda page=page: page.evaluate("window.sockets.length > 1"))
         page.wait_for_selector(".live[data-live=on]")
         waits.append(page.evaluate("window.waits[0]"))
     assert all(250 <= wait <= 750 for wait in waits), waits
@@ -110,9 +114,11 @@ def test_a_page_that_finds_nobody_waits_longer_each_time_and_a_quarter_of_a_minu
     web = stack.processes.pop("web")
     os.kill(web.pid, signal.SIGKILL)
     web.wait()
-    page.wait_for_function("window.waits.length >= 12")
-    waits = page.evaluate("window.waits.slice(0, 12)")
-    stack.start_web()
+    try:
+        wait_until("it has tried a dozen times", lambda: page.evaluate("window.waits.length >= 12"))
+        waits = page.evaluate("window.waits.slice(0, 12)")
+    finally:
+        stack.start_web()
     page.wait_for_selector(".live[data-live=on]")
     assert waits[0] <= 750
     assert all(5_000 <= wait <= 15_000 for wait in waits[-4:]), waits
