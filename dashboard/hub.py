@@ -41,7 +41,6 @@ AT_ONCE = 50
 TEND_EVERY = 3.0
 # A page that says where its job stands in line is told so often at most that the line has moved.
 LINE_EVERY = 9.0
-CHECK_EVERY = 30.0
 MOST_AWAY = 3600.0
 # After a sign-out its session is taken away a moment later than it is told.
 SIGN_OUT_TAKES = 0.5
@@ -201,7 +200,7 @@ class Hub:
         """Whoever signed out, or may not sign in or see any more, is let go: soon where it was told, else within a minute."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._doubt.wait(), CHECK_EVERY)
+                await asyncio.wait_for(self._doubt.wait(), settings.JOBSITE_SESSION_CHECK)
                 self._doubt.clear()
                 await asyncio.sleep(SIGN_OUT_TAKES)
             await self.check_now()

@@ -28,10 +28,10 @@ FROM jobs_rollup WHERE span = 'day' AND kind = 'tool' GROUP BY 1
 """
 _NOW = """
 SELECT live.running, live.admitted, c.max_concurrent_jobs, w.workers, w.slots, leader.age, leader.silent
-FROM jobs_queueconfig c CROSS JOIN (
+FROM (
     SELECT count(*) FILTER (WHERE state = 'running') AS running, count(*) FILTER (WHERE state = 'admitted') AS admitted
     FROM jobs_attempt WHERE state IN ('admitted', 'running')
-) live CROSS JOIN (
+) live LEFT JOIN jobs_queueconfig c ON TRUE CROSS JOIN (
     SELECT count(*) AS workers, COALESCE(sum(slots), 0)::bigint AS slots FROM jobs_worker
     WHERE stopped_at IS NULL AND beat_at > now() - make_interval(secs => %(alive)s)
 ) w LEFT JOIN (
@@ -103,7 +103,8 @@ def _now() -> Iterator[Family]:
     for running, admitted, slots, workers, processes, age, silent in fetch(_NOW, params):
         yield _single("jobsite_running", "Attempts that run.", running)
         yield _single("jobsite_admitted", "Attempts that have a slot and have not begun.", admitted)
-        yield _single("jobsite_slots", "Attempts that may have a slot at once.", slots)
+        if slots is not None:  # nobody has asked for the configuration yet, which makes it
+            yield _single("jobsite_slots", "Attempts that may have a slot at once.", slots)
         yield _single("jobsite_workers_alive", "Workers that gave a sign of life lately.", workers)
         yield _single("jobsite_worker_slots", "Jobs that those workers run at once.", processes)
         yield _single("jobsite_dispatcher_leading", "Is there a dispatcher that leads? 0 or 1.", int(age is not None))

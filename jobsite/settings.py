@@ -240,6 +240,7 @@ JOBSITE_WORKER_PROCESSES = int(os.environ.get("JOBSITE_WORKER_PROCESSES") or max
 JOBSITE_LEASE = float(os.environ.get("JOBSITE_LEASE", "15"))
 JOBSITE_BEAT = float(os.environ.get("JOBSITE_BEAT", "2"))
 JOBSITE_SWEEP = float(os.environ.get("JOBSITE_SWEEP", "1"))
+JOBSITE_SESSION_CHECK = float(os.environ.get("JOBSITE_SESSION_CHECK", "30"))
 # Finished jobs are kept at least so long.
 JOBSITE_RETENTION = timedelta(milliseconds=float(os.environ.get("JOB_MANAGER_MAX_RETENTION", "3600000")))
 # Between two looks for what is too old to be kept.

@@ -93,8 +93,7 @@ def test_every_figure_is_what_one_counts_by_hand() -> None:
     connection.close()
 
 
-def test_where_no_dispatcher_leads_that_is_what_is_told() -> None:
-    submitted()
+def test_where_no_dispatcher_leads_that_is_what_is_told_also_before_the_first_job() -> None:
     seen = read(Caller().client)
     assert seen["jobsite_dispatcher_leading",] == 0
     assert ("jobsite_dispatcher_leader_age_seconds",) not in seen

@@ -47,8 +47,8 @@ def test_a_long_chain_and_a_wide_fan_in_come_to_their_end(site, row, short):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_cycle_is_refused_and_a_later_one_cannot_be_made():
-    """Dependencies are named at the submit only, of jobs that exist or come along: a race cannot close a circle."""
+def test_a_cycle_within_one_submit_is_refused():
+    """Also one that two clients close, each with a half of it, is refused: tests/jobs/test_depending.py."""
     with pytest.raises(DependencyCycle):
         lifecycle.submit_many(
             [Submission(tool="test.add", id="a", depends_on=["b"]), Submission(tool="test.add", id="b", depends_on=["a"])], by="t"

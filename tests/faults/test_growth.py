@@ -51,7 +51,7 @@ def turn(running, number, cookie, jobs):
     "descriptors, threads, connections, memory level off",
 )
 def test_what_processes_hold_does_not_grow(site, row, short):
-    turns, jobs = (3, 100) if short else (12, 500)
+    turns, jobs = (3, 60) if short else (12, 500)
     with site(web=True, worker_processes=3, slots=6) as running:
         cookie = session(running)
         seen, links = [], []

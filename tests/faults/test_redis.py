@@ -113,7 +113,7 @@ def test_submitting_goes_on_while_redis_is_down(site, row, short):
 @pytest.mark.timeout(300)
 @pytest.mark.fault("Redis half open, slow (500 ms), resetting", "submit unaffected (p99 <= 300 ms); consuming again <= 15 s")
 def test_redis_that_is_half_open_slow_or_resetting_delays_starts_only(site, row, short):
-    seconds = 3 if short else 20
+    seconds = 5 if short else 20
     with site(worker_processes=3, slots=6) as running, Proxy(running.servers.redis_socket) as proxy:
         # The processes are started anew, with the proxy between them and Redis.
         running.env["REDIS_URL"] = f"redis://127.0.0.1:{proxy.port}/0"

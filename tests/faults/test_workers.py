@@ -59,7 +59,7 @@ def test_a_job_whose_process_is_killed_starts_again_within_eight_seconds(site, r
 @pytest.mark.timeout(400)
 @pytest.mark.fault("whole worker group killed every 3 s", "0/0/0")
 def test_a_worker_whose_whole_group_is_killed_again_and_again_loses_nothing(site, row, short):
-    count, rounds = (60, 3) if short else (500, 20)
+    count, rounds = (40, 2) if short else (500, 20)
     with site(worker_processes=4, slots=8) as running:
         running.submitting(count, rate=count / (rounds * 3), params={"seconds": 0.3})
         for _ in range(rounds):
@@ -75,7 +75,7 @@ def test_a_worker_whose_whole_group_is_killed_again_and_again_loses_nothing(site
 @pytest.mark.timeout(400)
 @pytest.mark.fault("idle worker stopped, submit, killed", "0 lost")
 def test_a_doorbell_that_dies_with_its_worker_is_rung_again(site, row, short):
-    rounds = 4 if short else 20
+    rounds = 3 if short else 20
     waits = []
     with site(worker_processes=1, slots=4) as running:
         for number in range(rounds):
