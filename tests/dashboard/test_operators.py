@@ -2,17 +2,20 @@
 
 import json
 import re
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
+from dashboard.templatetags.people import duration
 from jobs import briefly, configuration, lifecycle, rollup, sampling, steering, workers
 from jobs.lifecycle import Submission
 from jobs.limits import GroupKind
-from jobs.models import AuditEntry, GroupRule, ProjectAccess, QueueConfig, Rollup, RollupMark, Worker
+from jobs.models import AuditEntry, GroupRule, Job, ProjectAccess, QueueConfig, Rollup, RollupMark, Worker
 from tests.factories import completed, failed, running, submitted
 
 pytestmark = pytest.mark.django_db
@@ -282,3 +285,37 @@ def test_counts_are_told_to_open_pages_and_only_to_who_sees_all_jobs():
     part = Client()
     part.force_login(eve)
     assert part.get("/counts.json").json() == {}
+
+
+def test_the_overview_names_a_few_and_counts_the_rest(client):
+    configuration.row()
+    for n in range(5):
+        worker(name=f"w:{n}", beat_at=timezone.now() - timedelta(minutes=1))
+    text = body(client, "/")
+    assert text.count("Worker silent for") == 3
+    assert "2 more workers are silent" in text
+
+
+def test_times_that_run_are_drawn_by_the_server_too(client):
+    waiting, begun = submitted(), running(submitted()).job
+    Job.objects.filter(pk=waiting.pk).update(created_at=timezone.now() - timedelta(minutes=5, seconds=3))
+    Job.objects.filter(pk=begun.pk).update(started_at=timezone.now() - timedelta(days=3, hours=2, minutes=1))
+    text = body(client, "/jobs/")
+    assert "waits 5 min 3 s<" in text
+    assert ">3 d 2 h<" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.004, "4 ms"),
+        (4, "4.0 s"),
+        (59.4, "59 s"),
+        (124, "2 min 4 s"),
+        (11_100, "3 h 5 min"),
+        (172_799, "47 h 59 min"),
+        (2_563_200, "29 d 16 h"),
+    ],
+)
+def test_lengths_of_time_are_told_as_people_do(seconds, said):
+    assert duration(seconds) == said
