@@ -6,15 +6,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
 from jobs import statistics
 from jobs.briefly import briefly
-from jobs.exposition import Family, exposed
 from jobs.lifecycle.rows import execute, fetch
 from jobs.states import FINAL, Gate, Status
 from jobs.workers import ALIVE_FOR, LEADER_LOCK
 
 Row = Mapping[str, Any]
-Figures = dict[tuple[str, ...], float]
+Figures = Mapping[tuple[str, ...], float]
 
 _JOBS = "SELECT status, gate, tool, sum(n)::bigint FROM jobs_tally GROUP BY 1, 2, 3 HAVING sum(n) > 0"
 # Days are kept for ever and every event is in one, so these sums only grow. An attempt that ended otherwise has failed; those that
@@ -48,31 +51,51 @@ FRESH = 2.0
 
 
 @briefly(FRESH)
-def measured() -> str:
-    """All of it in the text format of Prometheus."""
-    return exposed([*_jobs(), *_events(), *_now(), _refused()])
+def measured() -> bytes:
+    """All of it in the text format of Prometheus, version 0.0.4."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Figures())
+    return generate_latest(registry)
 
 
-def _jobs() -> Iterator[Family]:
+class _Figures(Collector):
+    def collect(self) -> Iterator[Metric]:
+        yield from _jobs()
+        yield from _events()
+        yield from _now()
+        yield _refused()
+
+
+def _family(
+    kind: type[GaugeMetricFamily | CounterMetricFamily], name: str, about: str, labels: Sequence[str], values: Figures
+) -> Metric:
+    """Figures of one name: `values` by the values of `labels`, in their order. The names of counters end in `_total`."""
+    family = kind(name, about, labels=labels)
+    for place, value in sorted(values.items()):
+        family.add_metric(place, value)
+    return family
+
+
+def _jobs() -> Iterator[Metric]:
     jobs: Counter[tuple[str, ...]] = Counter()
     gates: Counter[tuple[str, ...]] = Counter({(gate,): 0 for gate in Gate.values})
     for status, gate, tool, number in fetch(_JOBS, {}):
         jobs[status, tool] += number
         if status == Status.PENDING:
             gates[gate,] += number
-    yield Family(name="jobsite_jobs", about="Jobs that are kept.", kind="gauge", labels=("status", "tool"), values=jobs)
+    yield _family(GaugeMetricFamily, "jobsite_jobs", "Jobs that are kept.", ["status", "tool"], jobs)
     about = "Pending jobs by what they wait for; open ones wait for a slot or a process."
-    yield Family(name="jobsite_queue_length", about=about, kind="gauge", labels=("gate",), values=gates)
+    yield _family(GaugeMetricFamily, "jobsite_queue_length", about, ["gate"], gates)
 
 
-def _events() -> Iterator[Family]:
+def _events() -> Iterator[Metric]:
     rows = execute(_EVENTS, {})
     yield _by_tool("jobsite_jobs_submitted_total", "Jobs that came in.", rows, lambda row: row["submitted"])
     ends: Figures = {(status, str(row["tool"])): row[status] for row in rows for status in sorted(FINAL)}
-    yield Family(name="jobsite_jobs_ended_total", about="Ends of jobs.", kind="counter", labels=("status", "tool"), values=ends)
+    yield _family(CounterMetricFamily, "jobsite_jobs_ended_total", "Ends of jobs.", ["status", "tool"], ends)
     outcomes: Figures = {(outcome, str(row["tool"])): n for row in rows for outcome, n in _outcomes(row).items()}
     about = "Attempts that began and have ended."
-    yield Family(name="jobsite_attempts_total", about=about, kind="counter", labels=("outcome", "tool"), values=outcomes)
+    yield _family(CounterMetricFamily, "jobsite_attempts_total", about, ["outcome", "tool"], outcomes)
     yield _by_tool("jobsite_retries_total", "Attempts that failed and were followed by another.", rows, lambda row: row["retried"])
     yield _by_tool("jobsite_losses_total", "Attempts whose process ended without a word.", rows, lambda row: row["lost"])
     about = "Losses after which the job went on by itself; after the others it was quarantined."
@@ -93,12 +116,12 @@ def _outcomes(row: Row) -> dict[str, int]:
     return told | {"failed": max(0, row["ended"] - sum(told.values()))}
 
 
-def _by_tool(name: str, about: str, rows: Sequence[Row], figure: Callable[[Row], float]) -> Family:
+def _by_tool(name: str, about: str, rows: Sequence[Row], figure: Callable[[Row], float]) -> Metric:
     values: Figures = {(str(row["tool"]),): figure(row) for row in rows}
-    return Family(name=name, about=about, kind="counter", labels=("tool",), values=values)
+    return _family(CounterMetricFamily, name, about, ["tool"], values)
 
 
-def _now() -> Iterator[Family]:
+def _now() -> Iterator[Metric]:
     params = {"alive": ALIVE_FOR.total_seconds(), "lock": LEADER_LOCK}
     for running, admitted, slots, workers, processes, age, silent in fetch(_NOW, params):
         yield _single("jobsite_running", "Attempts that run.", running)
@@ -114,10 +137,10 @@ def _now() -> Iterator[Family]:
             yield _single("jobsite_dispatcher_leader_silent_seconds", about, silent)
 
 
-def _refused() -> Family:
+def _refused() -> Metric:
     about = "Writes of attempts that had been given up for lost; none of them counted."
-    return Family(name="jobsite_refused_writes_total", about=about, kind="counter", values={(): statistics.refused_writes()})
+    return CounterMetricFamily("jobsite_refused_writes_total", about, value=statistics.refused_writes())
 
 
-def _single(name: str, about: str, value: float) -> Family:
-    return Family(name=name, about=about, kind="gauge", values={(): value})
+def _single(name: str, about: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, about, value=value)

@@ -11,7 +11,6 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from jobs import briefly, lifecycle, rollup, tokens, workers
-from jobs.exposition import Family, exposed
 from jobs.lifecycle import Usage
 from jobs.models import Attempt, Event, RollupMark
 from jobs.retry import Again, Quarantine
@@ -126,8 +125,3 @@ def test_it_asks_for_a_token_or_a_session_that_may_read_all() -> None:
     assert Client(headers={"authorization": f"Bearer {secret}"}).get("/metrics").status_code == 403
     assert read(signed_in())["jobsite_jobs", "pending", TOOL] == 1
     assert signed_in(name="other").put("/metrics", "{}", content_type="application/json").status_code == 405
-
-
-def test_what_a_label_holds_cannot_break_its_line() -> None:
-    odd = Family(name="n", about="a\nb", kind="gauge", labels=("tool",), values={('x"\\\n',): 1.5})
-    assert exposed([odd]) == '# HELP n a\\nb\n# TYPE n gauge\nn{tool="x\\"\\\\\\n"} 1.5\n'
