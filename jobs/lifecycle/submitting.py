@@ -160,7 +160,7 @@ _TIMED = {
     "rank": "(extract(epoch FROM t.at) * 1000000)::bigint - j.rank",
     "gate": "CASE WHEN j.gate = 'open' AND j.run_at > t.at THEN 'time' ELSE j.gate END",
 }
-_COLUMNS = [(field.attname, field.column) for field in Job._meta.concrete_fields]
+_COLUMNS = [(field.attname, str(field.column)) for field in Job._meta.concrete_fields]
 # As JSON through one statement: bulk_create prepares sixty columns of each row one by one, which costs three times as much as all
 # the rest of a submit. A column that a row does not name becomes NULL, and is refused.
 _INSERT = f"""
