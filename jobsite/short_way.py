@@ -33,8 +33,6 @@ def short_way(get_response: Handler) -> Handler:
             response: HttpResponseBase = match.func(request, *match.args, **match.kwargs)
         if isinstance(response, HttpResponse):
             response.headers["Content-Length"] = str(len(response.content))
-            # Should a browser be made to show one after all, it takes it for nothing but the JSON that it is.
-            response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
     return called
