@@ -3,7 +3,6 @@
 import { duration } from "./clocks.js";
 
 const EVERY = 5000;
-// biome-ignore lint/suspicious/noExplicitAny: uPlot comes as a plain script
 const Plot = /** @type {any} */ (globalThis).uPlot;
 
 const box = document.querySelector("[data-charts]");
