@@ -19,13 +19,6 @@ pytestmark = pytest.mark.django_db
 EVIL = '"><script>alert(1)</script>'
 
 
-@pytest.fixture
-def client():
-    signed_in = Client()
-    signed_in.force_login(User.objects.create_superuser("ada"))
-    return signed_in
-
-
 def broken(message="row 7 is bad", *, place="shop:load", project=""):
     failure = Failure(category=Category.PERMANENT, error_class="Bad", message=message, place=place)
     return lifecycle.fail(running(submitted(project=project)), failure, GiveUp(reason="no use"), Usage(), actor="t")

@@ -4,9 +4,7 @@ import re
 from typing import Literal
 
 import pytest
-from django.contrib.auth.models import User
 from django.http import QueryDict
-from django.test import Client
 from pydantic import BaseModel, Field, SecretStr
 
 from dashboard.schema_form import SchemaForm, can_draw
@@ -39,13 +37,6 @@ class Everything(BaseModel):
 def everything(params: Everything) -> str:
     """Take one of each."""
     return params.quarter
-
-
-@pytest.fixture
-def client():
-    signed_in = Client()
-    signed_in.force_login(User.objects.create_superuser("ada"))
-    return signed_in
 
 
 def test_each_kind_of_param_has_its_field_and_keeps_its_type(client):

@@ -4,30 +4,21 @@ import time
 from unittest.mock import patch
 
 import pytest
-import pytest_asyncio
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session as Session_
-from django.db import connections
-from django.test import AsyncClient, Client
+from django.test import Client
 
 from dashboard.consumers import LiveConsumer
-from dashboard.hub import Pace, gap_after, hub
+from dashboard.hub import hub
 from jobs import lifecycle, redis_link, steering
 from jobs.limits import GroupKind
 from jobs.live import kept_up, listener
 from jobs.models import ProjectAccess
 from tests.factories import running, submitted
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
-
-
-@pytest_asyncio.fixture(autouse=True)
-async def no_connection_stays():
-    """Queries of a loop run in a thread of their own, whose connection would outlive the test."""
-    yield
-    await sync_to_async(connections.close_all)()
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio, pytest.mark.usefixtures("no_connection_stays")]
 
 
 class Session:
@@ -300,73 +291,6 @@ async def test_a_sign_out_closes_the_socket_without_waiting_for_the_next_look():
     closed = await talk.receive_output(timeout=5)
     assert (closed["type"], closed["code"]) == ("websocket.close", 4401)
     await talk.disconnect()
-
-
-async def test_where_sockets_are_blocked_the_same_frames_come_as_events():
-    def sign_in():
-        client = AsyncClient()
-        client.force_login(User.objects.create_superuser("ada"))
-        return client
-
-    client, job = await sync_to_async(sign_in)(), await sync_to_async(submitted)()
-    answer = await client.get(f"/live/events/?topic=jobs&ids={job.id}")
-    assert answer.headers["Content-Type"] == "text/event-stream"
-    stream = aiter(answer.streaming_content)
-
-    async def event():
-        while not (text := (await asyncio.wait_for(anext(stream), 5)).decode()).startswith("id: "):
-            pass
-        sent, data = text.strip().split("\ndata: ")
-        return sent.removeprefix("id: "), json.loads(data)
-
-    assert [d["status"] for d in (await event())[1]["jobs"]] == ["pending"]
-    await sync_to_async(lifecycle.cancel)(job.id, by="t")
-    frame = {"jobs": []}
-    while [d["status"] for d in frame["jobs"]] != ["cancelled"]:
-        seen, frame = await event()
-    await stream.aclose()
-    # The browser opens the next stream by itself and says what it has seen: what it missed comes at once.
-    late = await sync_to_async(submitted)()
-    again = await client.get("/live/events/?topic=jobs", headers={"Last-Event-ID": seen})
-    stream = aiter(again.streaming_content)
-    assert late.id in [d["id"] for d in (await event())[1]["jobs"]]
-    await stream.aclose()
-
-
-@pytest.mark.parametrize("query", ["", "?topic=users", "?topic=jobs&away=-1", "?topic=jobs&more=1"])
-async def test_a_stream_of_nothing_known_is_refused(query):
-    def sign_in():
-        client = AsyncClient()
-        client.force_login(User.objects.create_superuser("ada"))
-        return client
-
-    client = await sync_to_async(sign_in)()
-    assert (await client.get(f"/live/events/{query}")).status_code == 400
-    assert (await AsyncClient().get("/live/events/?topic=jobs")).status_code == 302
-
-
-async def test_frames_have_a_gap_that_grows_with_what_is_told_and_to_how_many():
-    assert gap_after(1, 1) == gap_after(50, 100) == 0.08
-    assert gap_after(1, 1000) == gap_after(51, 1) == gap_after(1, 100_000) == 0.25
-
-
-async def test_after_a_time_of_quiet_some_frames_follow_at_once_and_then_the_pace_holds():
-    pace, now, pauses = Pace(), 100.0, []
-    for _ in range(40):
-        pauses.append(pace.pause(0.08, began=now, now=now))
-        now += pauses[-1]
-    assert pauses[:3] == [0.005] * 3
-    assert pauses[5:] == pytest.approx([0.08] * 35)
-    # In the long run no more than the pace allows, and the few ahead.
-    assert now - 100 >= 36 * 0.08
-    now += 1
-    assert pace.pause(0.08, began=now, now=now) == 0.005
-
-
-async def test_under_load_nothing_runs_ahead_and_the_writing_counts():
-    pace = Pace()
-    assert pace.pause(0.25, began=100.0, now=100.1) == pytest.approx(0.15)
-    assert pace.pause(0.25, began=100.25, now=109.0) == 0.04
 
 
 async def test_a_job_that_is_over_at_once_is_seen_at_once():

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.auth.models import User
-from django.test import Client
 from django.urls import reverse
 
 from jobs import configuration
@@ -17,13 +16,6 @@ from tests.dashboard.test_pages import viewer
 from tests.factories import running, submitted
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def client():
-    signed_in = Client()
-    signed_in.force_login(User.objects.create_superuser("ada"))
-    return signed_in
 
 
 def on_its_page(job):

@@ -32,13 +32,6 @@ PAGES = (
 EVIL = '"><script>alert(1)</script>'
 
 
-@pytest.fixture
-def client():
-    signed_in = Client()
-    signed_in.force_login(User.objects.create_superuser("ada"))
-    return signed_in
-
-
 def looker(*permissions):
     user = User.objects.create_user("eve")
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))

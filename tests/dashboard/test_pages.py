@@ -13,14 +13,6 @@ from tests.factories import completed, failed, running, submitted
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def client():
-    """Signed in, with every permission."""
-    signed_in = Client()
-    signed_in.force_login(User.objects.create_superuser("ada"))
-    return signed_in
-
-
 def viewer(*permissions):
     user = User.objects.create_user("eve")
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))

@@ -3,9 +3,7 @@
 import re
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from jobs import audit, briefly, configuration, lifecycle, tokens, workflow
@@ -36,13 +34,6 @@ PAGES = {
     "/tokens/": 9,
     "/audit/": 9,
 }
-
-
-@pytest.fixture
-def client():
-    signed_in = Client()
-    signed_in.force_login(User.objects.create_superuser("ada"))
-    return signed_in
 
 
 def more(number, first):
