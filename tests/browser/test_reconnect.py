@@ -24,14 +24,18 @@ window.WebSocket = class extends WebSocket { constructor(...how) { super(...how)
 """
 
 
+def kill_web(stack):
+    web = stack.processes.pop("web")
+    os.kill(web.pid, signal.SIGKILL)
+    web.wait()
+
+
 def test_a_page_says_so_when_the_web_process_is_killed_and_catches_up_when_another_is_there(open_page, stack):
     page = open_page(expecting=("WebSocket", "ERR_CONNECTION", "Failed to load resource"))
     page.goto("/jobs/")
     page.wait_for_selector(".live[data-live=on]")
     page.evaluate("window.neverReloaded = true")
-    web = stack.processes.pop("web")
-    os.kill(web.pid, signal.SIGKILL)
-    web.wait()
+    kill_web(stack)
     page.wait_for_selector(".live[data-live=waiting]")
     assert page.locator("[data-live-text]").inner_text() == "reconnecting"
     hand_in = "from jobs import lifecycle; lifecycle.submit(lifecycle.Submission(tool='bench.noop', id='meanwhile'), by='t')"
@@ -111,9 +115,7 @@ def test_a_page_that_finds_nobody_waits_longer_each_time_and_a_quarter_of_a_minu
     page.add_init_script("window.hurry = true")
     page.goto("/workers/")
     page.wait_for_selector(".live[data-live=on]")
-    web = stack.processes.pop("web")
-    os.kill(web.pid, signal.SIGKILL)
-    web.wait()
+    kill_web(stack)
     try:
         wait_until("it has tried a dozen times", lambda: page.evaluate("window.waits.length >= 12"))
         waits = page.evaluate("window.waits.slice(0, 12)")
