@@ -26,6 +26,7 @@ from jobs import (
     tally,
     workers,
 )
+from jobs.bundle import MOST
 from jobs.census import census
 from jobs.chores import Chore
 from jobs.failpoints import failpoint
@@ -41,7 +42,7 @@ STANDBY_WAIT = 1.0
 # A leader asks the database something each second. After so much silence another takes its place; seconds.
 SILENT_FOR = 3.0
 # With more attempts than this waiting for a process (as many as one takes at once), rounds come at this pace; seconds.
-AHEAD, PACE = 16, 0.004
+AHEAD, PACE = MOST, 0.004
 # Figures are kept this often, and for at most a fiftieth of the time; seconds.
 FIGURES, FIGURES_REST = 2.0, 50
 # Levels of failed dependents that one round goes down; the next round goes on.
